@@ -1,0 +1,1 @@
+"""What did the user say? Options, their checks, and the sub-commands."""

@@ -1,0 +1,1 @@
+"""Who is alive? Child processes and messages over pipes."""

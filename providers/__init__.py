@@ -1,0 +1,1 @@
+"""Who is asked? Catalog, chat wire format, transport, retry, rate control."""

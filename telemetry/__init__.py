@@ -1,0 +1,1 @@
+"""What do people see? Live table, logs, result tables."""

@@ -1,0 +1,43 @@
+"""Stable digests and seeded draws: the same on every machine, process and Python version.
+
+Everything random in a run is ``uniform(seed, what it belongs to, …)``, so that nothing depends on the order in
+which things ran. BLAKE2b (RFC 7693) is used as a keyed-free hash; its first 64 bits make the draw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one JSON spelling of ``value``: sorted keys, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(value: Any, size_bytes: int = 16) -> str:
+    """Return a hex digest of a JSON-like value, ``2 * size_bytes`` characters long."""
+    return blake2b(canonical(value), digest_size=size_bytes).hexdigest()
+
+
+def uniform(*parts: Any) -> float:
+    """Draw from [0, 1), determined by ``parts`` alone (numbers, strings, None, and lists of them)."""
+    return int.from_bytes(blake2b(canonical(parts), digest_size=8).digest(), "big") / 2**64
+
+
+def choose(options: Sequence[T], *parts: Any) -> T:
+    """Draw one of a non-empty sequence, determined by ``parts`` alone."""
+    return options[int(uniform(*parts) * len(options))]
+
+
+def shuffled(options: Sequence[T], *parts: Any) -> list[T]:
+    """Return the options in an order determined by ``parts`` alone.
+
+    Each option is drawn by its place in ``options``, so the sequence itself must have a stable order.
+    """
+    order = sorted(range(len(options)), key=lambda place: uniform(*parts, place))
+    return [options[place] for place in order]

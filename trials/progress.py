@@ -1,0 +1,86 @@
+"""What a shard tells of itself, and what a person sees of a run: plain records that cross pipes and files as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class ShardProgress:
+    """One shard at one moment. Counts are of this process alone, rates in 1/s, latencies of single HTTP attempts.
+
+    ``done`` = full + partial + failed + provider_errors + harness_errors.
+    ``limit_reason`` says in words why the limit last changed.
+    """
+
+    state: str = "waiting"
+    full: int = 0
+    partial: int = 0
+    failed: int = 0
+    provider_errors: int = 0
+    harness_errors: int = 0
+    in_flight: int = 0
+    workers: int = 0
+    requests: int = 0
+    requests_per_s: float = 0.0
+    qps_limit: float = 0.0
+    limit_reason: str = ""
+    rejected_429: int = 0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    message: str = ""
+
+    @property
+    def done(self) -> int:
+        """Trials that ended in this process, whatever their status."""
+        return self.full + self.partial + self.failed + self.provider_errors + self.harness_errors
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON-like dict."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ShardProgress:
+        """Rebuild from ``to_json``'s dict; unknown fields are dropped, so that versions may differ."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: item for name, item in value.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardView:
+    """One row of the live table: a shard's progress since the run began, over all restarts of its process.
+
+    ``total`` is its share of the plan or, once work has moved, what it has ended plus what it still holds; ``earlier`` counts
+    trials of its share that had a result before this start. ``eta_s`` is None while unknown.
+    """
+
+    number: int
+    model: str
+    deployment: str
+    total: int
+    earlier: int
+    progress: ShardProgress
+    rss_bytes: int = 0
+    cpu_percent: float = 0.0
+    restarts: int = 0
+    eta_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A whole run at one moment. ``scored + provider_errors + harness_errors + pending = planned``, always."""
+
+    run_id: str
+    state: str
+    simulated: bool
+    planned: int
+    scored: int
+    provider_errors: int
+    harness_errors: int
+    pending: int
+    elapsed_s: float
+    shards: tuple[ShardView, ...]
+    eta_s: float | None = None
+    message: str = ""

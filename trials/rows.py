@@ -1,0 +1,186 @@
+"""The result row: one flat record per ended trial, the same in every store.
+
+A row holds the trial's condition, what became of it, its scores and what it cost. ``run_id``, ``shard`` and
+``journal_offset`` name the journal line it came from, which makes merging idempotent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from trials.digest import digest
+from trials.words import SCORED, Cell, Completion, Marked, Trial
+
+Row = dict[str, Any]
+
+FIELDS: dict[str, type] = {
+    "trial_key": str,
+    "status": str,
+    "outcome": str,
+    "model": str,
+    "prompt_type": str,
+    "tool_success_rate": float,
+    "difficulty": str,
+    "task_type": str,
+    "task_id": str,
+    "epoch": int,
+    "severity": str,
+    "tool_protocol": str,
+    "temperature": float,
+    "max_tokens": int,
+    "max_turns": int,
+    "seed": int,
+    "variant": str,
+    "definition": str,
+    "simulated": bool,
+    "error_category": str,
+    "error_message": str,
+    "coverage": float,
+    "order": float,
+    "execution": float,
+    "recovery": float,
+    "efficiency": float,
+    "followed_flaw": bool,
+    "recovered": bool,
+    "turns": int,
+    "tool_calls": int,
+    "tool_failures": int,
+    "deviations": str,
+    "plan_diff": str,
+    "requests": int,
+    "attempts": int,
+    "prompt_tokens": int,
+    "completion_tokens": int,
+    "queue_ms": float,
+    "rate_wait_ms": float,
+    "retry_wait_ms": float,
+    "provider_ms": float,
+    "duration_ms": float,
+    "started_at": float,
+    "ended_at": float,
+    "provider": str,
+    "deployment": str,
+    "reported_model": str,
+    "run_id": str,
+    "shard": int,
+    "journal_offset": int,
+}
+"""Name → type of every column, in order. Any column may be None (an unscored trial has no scores)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cost:
+    """What a trial has used so far, added up over its completions. Times in milliseconds, clocks in Unix seconds."""
+
+    requests: int = 0
+    attempts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    queue_ms: float = 0.0
+    rate_wait_ms: float = 0.0
+    retry_wait_ms: float = 0.0
+    provider_ms: float = 0.0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    reported_model: str = ""
+
+    def add(self, completion: Completion) -> None:
+        """Count one completion, fresh or replayed."""
+        self.requests += 1
+        self.attempts += completion.attempts
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
+        self.rate_wait_ms += completion.rate_wait_ms
+        self.retry_wait_ms += completion.retry_wait_ms
+        self.provider_ms += completion.provider_ms
+        self.reported_model = completion.reported_model or self.reported_model
+
+
+def variant(cell: Cell, definition: str) -> str:
+    """Digest what a cell's name leaves out; rows of different variants are never pooled in one figure."""
+    return digest(
+        [
+            definition,
+            cell.severity,
+            cell.tool_protocol,
+            cell.sampling.temperature,
+            cell.sampling.max_tokens,
+            dict(cell.sampling.extra),
+            cell.max_turns,
+            cell.seed,
+        ],
+        4,
+    )
+
+
+def build_row(
+    trial: Trial,
+    *,
+    status: str,
+    cost: Cost,
+    definition: str,
+    simulated: bool,
+    provider: str,
+    deployment: str,
+    marked: Marked | None = None,
+    error_category: str = "",
+    error_message: str = "",
+) -> Row:
+    """Return the row of an ended trial; scores are filled in only for a scored one."""
+    cell = trial.cell
+    row: Row = dict.fromkeys(FIELDS)
+    row.update(
+        trial_key=trial.trial_key,
+        status=status,
+        model=cell.model,
+        prompt_type=cell.prompt_type,
+        tool_success_rate=round(cell.tool_success_rate, 4),
+        difficulty=cell.difficulty,
+        task_type=cell.task_type,
+        task_id=trial.task_id,
+        epoch=trial.epoch,
+        severity=cell.severity,
+        tool_protocol=cell.tool_protocol,
+        temperature=cell.sampling.temperature,
+        max_tokens=cell.sampling.max_tokens,
+        max_turns=cell.max_turns,
+        seed=cell.seed,
+        variant=variant(cell, definition),
+        definition=definition,
+        simulated=simulated,
+        error_category=error_category,
+        error_message=error_message,
+        requests=cost.requests,
+        attempts=cost.attempts,
+        prompt_tokens=cost.prompt_tokens,
+        completion_tokens=cost.completion_tokens,
+        queue_ms=round(cost.queue_ms, 3),
+        rate_wait_ms=round(cost.rate_wait_ms, 3),
+        retry_wait_ms=round(cost.retry_wait_ms, 3),
+        provider_ms=round(cost.provider_ms, 3),
+        duration_ms=round((cost.ended_at - cost.started_at) * 1000, 3),
+        started_at=cost.started_at,
+        ended_at=cost.ended_at,
+        reported_model=cost.reported_model,
+        provider=provider,
+        deployment=deployment,
+    )
+    if status == SCORED and marked is not None:
+        row.update(
+            outcome=marked.outcome,
+            error_category=marked.error_category,
+            coverage=marked.coverage,
+            order=marked.order,
+            execution=marked.execution,
+            recovery=marked.recovery,
+            efficiency=marked.efficiency,
+            followed_flaw=marked.followed_flaw,
+            recovered=marked.recovered,
+            turns=marked.turns,
+            tool_calls=marked.tool_calls,
+            tool_failures=marked.tool_failures,
+            deviations=",".join(marked.deviations),
+            plan_diff=marked.plan_diff,
+        )
+    return row

@@ -1,0 +1,78 @@
+"""What a run asks (RunSpec) and how it asks it (RunOptions). The first decides the trials, the second never does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from trials.digest import digest
+from trials.words import Sampling
+
+SCHEMA_VERSION = 1
+FLAWED_PREFIX = "flawed_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """The options that define trials. Two runs with equal specs ask the same, whatever their options.
+
+    ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the workload's.
+    """
+
+    models: tuple[str, ...]
+    prompt_types: tuple[str, ...]
+    difficulties: tuple[str, ...]
+    task_types: tuple[str, ...]
+    tool_success_rates: tuple[float, ...]
+    num_instances: int
+    sampling: Mapping[str, Sampling]
+    definition: str
+    severity: str = "severe"
+    tool_protocol: str = "tags"
+    max_turns: int = 10
+    seed: int = 42
+    simulated: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-like dict that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
+        """Rebuild a spec from ``to_json``'s dict. Raises TypeError for unknown or missing fields."""
+        fields = dict(value)
+        for name in ("models", "prompt_types", "difficulties", "task_types", "tool_success_rates"):
+            fields[name] = tuple(fields[name])
+        fields["sampling"] = {model: Sampling(**one) for model, one in fields["sampling"].items()}
+        return cls(**fields)
+
+    @property
+    def digest(self) -> str:
+        """A short digest that names the run."""
+        return digest(self.to_json(), 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run asks: may differ each time the same run is resumed.
+
+    ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay of shard 2,
+    3, … after the one before (the last repeats), or None for ``auto``.
+    """
+
+    rate_mode: str = "adaptive"
+    balance: str = "pull"
+    max_workers: int | None = None
+    qps: float | None = None
+    shards: int | None = None
+    stagger_s: tuple[float, ...] | None = None
+    storage_format: str = "parquet"
+    max_attempts: int | None = None
+    timeout_s: float | None = None
+    debug_shards: tuple[int, ...] = ()
+    retry_errors: bool = False
+    fresh: bool = False
+    stall_timeout_s: float = 30.0
+    drain_timeout_s: float = 30.0
+    extra: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,173 @@
+"""The project's words as frozen records. See docs/architecture.md for the glossary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Message = dict[str, Any]
+"""One chat message in the OpenAI wire form: ``role``, ``content``, and what native tool calling adds."""
+
+SCORED, PROVIDER_ERROR, HARNESS_ERROR, PENDING = "scored", "provider_error", "harness_error", "pending"
+STATUSES = (SCORED, PROVIDER_ERROR, HARNESS_ERROR, PENDING)
+
+FULL, PARTIAL, FAILURE = "full", "partial", "failure"
+OUTCOMES = (FULL, PARTIAL, FAILURE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a model is asked to sample; part of what a trial asks. ``extra`` are further request fields."""
+
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One condition: all that the trials of a cell have in common.
+
+    ``severity`` is empty for prompt types that are not flawed. ``tool_success_rate`` is in [0, 1].
+    """
+
+    model: str
+    prompt_type: str
+    tool_success_rate: float
+    difficulty: str
+    task_type: str
+    severity: str = ""
+    tool_protocol: str = "tags"
+    sampling: Sampling = field(default_factory=Sampling)
+    max_turns: int = 10
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One task asked once under one condition: the unit of work, retry, resume and dedup.
+
+    ``number`` is its place in the run's plan; ``trial_key`` is a digest of all that determines what is asked and
+    how it is marked, and is the same in every run that asks the same.
+    """
+
+    number: int
+    trial_key: str
+    cell: Cell
+    task_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A native tool call of a completion; ``arguments`` is the raw JSON text the model wrote."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """A model's whole reply to one request, with what it cost.
+
+    ``attempts`` counts HTTP tries. ``rate_wait_ms`` was spent waiting for the rate limiter, ``retry_wait_ms`` backing
+    off, ``provider_ms`` in the successful HTTP exchange.
+    """
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = "stop"
+    reported_model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    attempts: int = 1
+    rate_wait_ms: float = 0.0
+    retry_wait_ms: float = 0.0
+    provider_ms: float = 0.0
+    deployment: str = ""
+
+
+class Chat(Protocol):
+    """Ask the model under test once; the only thing a workload knows of providers.
+
+    Raises ProviderError when the provider gave no usable completion, Drained when the run is stopping.
+    """
+
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
+    ) -> Completion: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """What a workload says of a finished trial. Scores are in [0, 1]; None where a score has no meaning.
+
+    ``recovery`` has none if no tool failed, ``followed_flaw`` and ``recovered`` if the prompt was not flawed.
+    ``conversation`` is every message in order; ``detail`` is anything JSON-like that explains the score.
+    """
+
+    outcome: str
+    error_category: str = ""
+    coverage: float = 0.0
+    order: float = 0.0
+    execution: float = 0.0
+    recovery: float | None = None
+    efficiency: float = 0.0
+    followed_flaw: bool | None = None
+    recovered: bool | None = None
+    turns: int = 0
+    tool_calls: int = 0
+    tool_failures: int = 0
+    deviations: tuple[str, ...] = ()
+    plan_diff: str = ""
+    conversation: Sequence[Message] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What is called: one deployment or key of a model.
+
+    ``model`` is the base name that results are filed under, ``api_model`` what the API is asked for. ``key_names``
+    are the environment variables that may hold the key, first found wins; ``NAME#2`` means the third item (from 0) of a
+    comma list. ``workers`` is a ceiling of threads, ``qps`` HTTP requests per second (the start value when adaptive).
+    ``scope`` names what one rate limit covers.
+    """
+
+    name: str
+    provider: str
+    model: str
+    api_model: str
+    family: str
+    api: str
+    base_url: str
+    key_names: tuple[str, ...]
+    workers: int
+    qps: float
+    timeout_s: float
+    max_attempts: int
+    scope: str
+    api_version: str = ""
+    max_tokens_field: str = "max_tokens"
+    omit: tuple[str, ...] = ()
+    start_delay_s: float = 0.0
+    simulated: bool = False
+
+
+class Workload(Protocol):
+    """A kind of work: what is asked, and how it is marked. Knows neither HTTP nor files."""
+
+    @property
+    def definition(self) -> str:
+        """Digest of everything that decides what is asked and how it is marked."""
+        ...
+
+    def trial(self, cell: Cell, instance: int, number: int) -> Trial:
+        """Return the ``instance``-th trial (from 0) of a cell; a pure function of its arguments."""
+        ...
+
+    def run(self, trial: Trial, chat: Chat) -> Marked:
+        """Ask and mark one trial. Deterministic given the completions; raises what ``chat`` raises."""
+        ...
