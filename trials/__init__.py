@@ -1,1 +1,1 @@
-"""The project's words: frozen records, errors, seeded draws and the plan. Pure: no files, clock, threads, third parties."""
+"""The words of the project: records, errors, seeded draws, the plan. Pure: no files, clock, threads, third parties."""

@@ -60,9 +60,7 @@ def _groups(spec: RunSpec) -> tuple[Group, ...]:
     for phase, rate in enumerate(spec.tool_success_rates):
         for model in spec.models:
             cells = tuple(_cells(spec, model, rate))
-            groups.append(
-                Group(phase=phase, model=model, first=first, cells=cells, num_instances=spec.num_instances)
-            )
+            groups.append(Group(phase=phase, model=model, first=first, cells=cells, num_instances=spec.num_instances))
             first = groups[-1].numbers.stop
     return tuple(groups)
 

@@ -6,6 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from trials.words import FAILURE, FULL, HARNESS_ERROR, PARTIAL, PROVIDER_ERROR, SCORED
+
+ENDINGS = {
+    FULL: "full",
+    PARTIAL: "partial",
+    FAILURE: "failed",
+    PROVIDER_ERROR: "provider_errors",
+    HARNESS_ERROR: "harness_errors",
+}
+"""How a trial ended (its outcome if scored, else its status) → the field of ShardProgress that counts it."""
+
+
+def ending(row: Mapping[str, Any]) -> str:
+    """Return the counting field of ShardProgress that a result row falls into."""
+    return ENDINGS[row["outcome"] if row["status"] == SCORED else row["status"]]
+
 
 @dataclass(slots=True, kw_only=True)
 class ShardProgress:
@@ -52,8 +68,8 @@ class ShardProgress:
 class ShardView:
     """One row of the live table: a shard's progress since the run began, over all restarts of its process.
 
-    ``total`` is its share of the plan or, once work has moved, what it has ended plus what it still holds; ``earlier`` counts
-    trials of its share that had a result before this start. ``eta_s`` is None while unknown.
+    ``total`` is its share of the plan or, once work has moved, what it has ended plus what it still holds;
+    ``earlier`` counts trials of its share that had a result before this start. ``eta_s`` is None while unknown.
     """
 
     number: int
@@ -84,3 +100,15 @@ class RunView:
     shards: tuple[ShardView, ...]
     eta_s: float | None = None
     message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON-like dict."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunView:
+        """Rebuild from ``to_json``'s dict. Raises TypeError or KeyError for one of another form."""
+        shards = tuple(
+            ShardView(**{**shard, "progress": ShardProgress.from_json(shard["progress"])}) for shard in value["shards"]
+        )
+        return cls(**{**value, "shards": shards})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from trials.digest import digest
-from trials.words import Sampling
+from trials.words import Deployment, Sampling
 
 SCHEMA_VERSION = 1
 FLAWED_PREFIX = "flawed_"
@@ -17,7 +17,8 @@ FLAWED_PREFIX = "flawed_"
 class RunSpec:
     """The options that define trials. Two runs with equal specs ask the same, whatever their options.
 
-    ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the workload's.
+    ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the
+    workload's.
     """
 
     models: tuple[str, ...]
@@ -57,8 +58,8 @@ class RunSpec:
 class RunOptions:
     """How a run asks: may differ each time the same run is resumed.
 
-    ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay of shard 2,
-    3, … after the one before (the last repeats), or None for ``auto``.
+    ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
+    of shard 2, 3, … after the one before (the last repeats), or None for ``auto``.
     """
 
     rate_mode: str = "adaptive"
@@ -75,4 +76,36 @@ class RunOptions:
     fresh: bool = False
     stall_timeout_s: float = 30.0
     drain_timeout_s: float = 30.0
-    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def order(self, shard: int, deployment: Deployment) -> ShardOrder:
+        """Return what one shard is told."""
+        return ShardOrder(
+            deployment=deployment,
+            rate_mode=self.rate_mode,
+            debug=shard in self.debug_shards,
+            silence_s=self.stall_timeout_s,
+            drain_timeout_s=self.drain_timeout_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardOrder:
+    """What one shard process is told about how to work; it finds this in its ``shard.json``. Holds no key."""
+
+    deployment: Deployment
+    rate_mode: str
+    debug: bool
+    silence_s: float
+    drain_timeout_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-like dict that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ShardOrder:
+        """Rebuild an order from ``to_json``'s dict. Raises TypeError for unknown or missing fields."""
+        deployment = dict(value["deployment"])
+        for name in ("key_names", "omit"):
+            deployment[name] = tuple(deployment[name])
+        return cls(**{**value, "deployment": Deployment(**deployment)})

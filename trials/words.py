@@ -88,6 +88,12 @@ class Completion:
     provider_ms: float = 0.0
     deployment: str = ""
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Completion:
+        """Rebuild a completion from its fields as JSON. Raises TypeError for unknown or missing fields."""
+        calls = tuple(ToolCall(**call) for call in value.get("tool_calls", ()))
+        return cls(**{**value, "tool_calls": calls})
+
 
 class Chat(Protocol):
     """Ask the model under test once; the only thing a workload knows of providers.
@@ -95,9 +101,7 @@ class Chat(Protocol):
     Raises ProviderError when the provider gave no usable completion, Drained when the run is stopping.
     """
 
-    def __call__(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
-    ) -> Completion: ...
+    def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +134,10 @@ class Marked:
 class Deployment:
     """What is called: one deployment or key of a model.
 
-    ``model`` is the base name that results are filed under, ``api_model`` what the API is asked for. ``key_names``
-    are the environment variables that may hold the key, first found wins; ``NAME#2`` means the third item (from 0) of a
-    comma list. ``workers`` is a ceiling of threads, ``qps`` HTTP requests per second (the start value when adaptive).
-    ``scope`` names what one rate limit covers.
+    ``model`` is the base name that results are filed under, ``api_model`` what the API is asked for.
+    ``key_names`` are the environment variables that may hold the key, first found wins; ``NAME#2`` means item 2
+    (from 0) of a comma list. ``workers`` is a ceiling of threads, ``qps`` HTTP requests per second (the start
+    value when adaptive). ``scope`` names what one rate limit covers.
     """
 
     name: str

@@ -1,0 +1,241 @@
+"""Layer 3: the worker threads that run trials, one at a time each.
+
+Knows neither files nor HTTP: it is handed ``ask`` (a completion for a trial), ``record`` (an event for the journal) and
+a workload. Run by itself it prints the whole conversation of single trials as it happens:
+
+    python batch_test_runner.py --model qwen2.5-72b-instruct --count 1 --simulate
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from trials.errors import Drained, ProviderError, StoreError
+from trials.rows import Cost, Row, build_row
+from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Completion, Marked, Message, Trial, Workload
+
+Record = Callable[[dict[str, Any]], object]
+
+
+class Ask(Protocol):
+    """Get one completion for a trial. Raises ProviderError or Drained."""
+
+    def __call__(
+        self, trial: Trial, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
+    ) -> Completion: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A trial to run, the completions it already has from an earlier process, and when it was handed out."""
+
+    trial: Trial
+    earlier: tuple[Completion, ...] = ()
+    queued_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who is asked, as it stands on every row."""
+
+    provider: str
+    deployment: str
+    simulated: bool
+
+
+class TrialRunner:
+    """Runs trials and records what happens. Thread-safe as far as ``ask``, ``record`` and the workload are.
+
+    A trial's events are ``begun``, a ``completion`` per request, ``ended`` with its row and conversation.
+    """
+
+    def __init__(self, workload: Workload, ask: Ask, record: Record, asked: Asked) -> None:
+        self._workload = workload
+        self._ask = ask
+        self._record = record
+        self._asked = asked
+        self._definition = workload.definition
+
+    def run(self, work: Work) -> Row | None:
+        """Run one trial to its end and return its row, or None if the run is draining and it stays pending.
+
+        Whatever goes wrong inside a trial becomes its status. Raised are only a StoreError (the journal takes no more)
+        and a fatal ProviderError (this deployment cannot be asked at all), after which the trial is pending, too.
+        """
+        trial = work.trial
+        cost = Cost(started_at=time.time())
+        cost.queue_ms = max(0.0, (cost.started_at - work.queued_at) * 1000) if work.queued_at else 0.0
+        self._record({"kind": "begun", "number": trial.number, "trial_key": trial.trial_key})
+        try:
+            marked = self._workload.run(trial, self._chat(work, cost))
+        except Drained:
+            return None
+        except StoreError:
+            raise
+        except ProviderError as problem:
+            if problem.fatal:
+                raise
+            return self._end(trial, cost, PROVIDER_ERROR, problem.kind, str(problem))
+        except Exception as problem:  # the one boundary: a defect of ours must not take the shard along
+            place = traceback.extract_tb(problem.__traceback__)[-1]
+            message = f"{type(problem).__name__}: {problem} ({place.name}, line {place.lineno} of {place.filename})"
+            return self._end(trial, cost, HARNESS_ERROR, type(problem).__name__, message)
+        return self._end(trial, cost, SCORED, marked=marked)
+
+    def _chat(self, work: Work, cost: Cost) -> Callable[..., Completion]:
+        index = 0
+
+        def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion:
+            nonlocal index
+            replayed = index < len(work.earlier)
+            completion = work.earlier[index] if replayed else self._ask(work.trial, messages, tools)
+            # Those of an earlier process are recorded again, so that each journal can be replayed by itself.
+            self._record({"kind": "completion", "number": work.trial.number, "index": index, "completion": completion})
+            index += 1
+            cost.add(completion)
+            return completion
+
+        return chat
+
+    def _end(
+        self,
+        trial: Trial,
+        cost: Cost,
+        status: str,
+        error_category: str = "",
+        error_message: str = "",
+        marked: Marked | None = None,
+    ) -> Row:
+        cost.ended_at = time.time()
+        row = build_row(
+            trial,
+            status=status,
+            cost=cost,
+            definition=self._definition,
+            simulated=self._asked.simulated,
+            provider=self._asked.provider,
+            deployment=self._asked.deployment,
+            marked=marked,
+            error_category=error_category,
+            error_message=error_message,
+        )
+        event: dict[str, Any] = {"kind": "ended", "number": trial.number, "row": row}
+        if marked is not None:
+            event |= {"conversation": marked.conversation, "detail": marked.detail}
+        self._record(event)
+        return row
+
+
+class WorkerPool:
+    """Threads that run work from one queue. A new one starts only when work waits and another would help.
+
+    ``saturated()`` says that more threads would not help now (the rate limit holds the present ones back).
+    ``on_low()`` is called when work is taken and ``is_low``. ``work(item)`` must not raise.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Work], None],
+        *,
+        max_workers: int,
+        saturated: Callable[[], bool] = lambda: False,
+        on_low: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._work = work
+        self._max_workers = max_workers
+        self._saturated = saturated
+        self._on_low = on_low
+        self._items: deque[Work] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._idle = 0
+        self._busy = 0
+        self._threads = 0
+
+    @property
+    def threads(self) -> int:
+        """Worker threads alive."""
+        return self._threads
+
+    @property
+    def busy(self) -> int:
+        """Workers that run a trial now."""
+        return self._busy
+
+    @property
+    def loaded(self) -> bool:
+        """Whether any work waits or runs."""
+        return bool(self._items or self._busy)
+
+    @property
+    def is_low(self) -> bool:
+        """Whether fewer items wait than half of what should."""
+        return len(self._items) <= self._threads // 2
+
+    def wanted(self) -> int:
+        """How many more items are welcome now: as many should wait as there are threads."""
+        return max(0, max(2, self._threads) - len(self._items))
+
+    def add(self, items: Iterable[Work]) -> None:
+        """Queue work and start threads for it as needed."""
+        with self._changed:
+            self._items.extend(items)
+            self._changed.notify(len(self._items))
+        self.grow()
+
+    def grow(self) -> None:
+        """Start another thread if work waits for one. The thread does the same once it has taken its first item."""
+        with self._changed:
+            if not self._items or self._idle or self._stopping or self._threads >= self._max_workers:
+                return
+            if self._threads and self._saturated():
+                return
+            self._threads += 1
+            number = self._threads
+        threading.Thread(target=self._loop, name=f"worker-{number}", daemon=True).start()
+
+    def stop(self) -> list[Work]:
+        """Take no more work up; return what had not begun. Running trials go on."""
+        with self._changed:
+            self._stopping = True
+            left = list(self._items)
+            self._items.clear()
+            self._changed.notify_all()
+        return left
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until no trial runs; return whether that was so within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout_s)
+
+    def _loop(self) -> None:
+        while (item := self._next()) is not None:
+            self.grow()
+            try:
+                self._work(item)
+            finally:
+                with self._changed:
+                    self._busy -= 1
+                    if self._stopping and not self._busy:
+                        self._changed.notify_all()
+
+    def _next(self) -> Work | None:
+        with self._changed:
+            while not self._items and not self._stopping:
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+            if self._stopping:
+                self._threads -= 1
+                return None
+            self._busy += 1
+            item = self._items.popleft()
+        if self.is_low:
+            self._on_low()
+        return item

@@ -1,0 +1,77 @@
+"""The sub-commands ``merge``, ``report`` and ``conversation``: looking after a results store and into it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from commands.ledger import take_in
+from commands.options import EXIT_SCORED
+from commands.values import name_of
+from stores.parts import FORMS
+from stores.results import ResultsStore, read_store
+from telemetry.tables import render_results
+from telemetry.wording import clean
+from trials.accounting import Tally
+from trials.errors import StoreError, UsageError
+
+BY = ("auto", "cell", "group")
+
+
+def merge_results(results_dir: str, logs_dir: str, form: str | None, *, compact: bool) -> int:
+    """Merge every idle run; convert and compact as asked."""
+    store = _store(results_dir)
+    if form is not None:
+        store = store.convert(name_of("--storage-format", form, FORMS))
+    added = take_in(store, Path(logs_dir), None, click.echo)
+    if compact:
+        store.compact()
+    click.echo(f"{added} rows added to {store.path}")
+    return EXIT_SCORED
+
+
+def report_results(results_dir: str, by: str) -> int:
+    """Print the tables of everything in a store."""
+    store, by = _store(results_dir), name_of("--by", by, BY)
+    tally = Tally()
+    for row in store.rows():
+        tally.add(row)
+    figures = tally.cells()
+    if not figures:
+        click.echo(f"{store.path} holds no results yet")
+    else:
+        render_results(figures, sys.stdout, simulated=store.simulated, by=by)
+    return EXIT_SCORED
+
+
+def print_conversation(trial_key: str, results_dir: str) -> int:
+    """Print one conversation, a block per message."""
+    found = _store(results_dir).conversation(trial_key)
+    if found is None:
+        raise UsageError(f"no trial in {results_dir} has a key that begins with {trial_key!r}")
+    click.echo(f"trial {found['trial_key']} of run {found['run_id']}")
+    for message in found["conversation"]:
+        click.echo(message_text(message))
+    return EXIT_SCORED
+
+
+def message_text(message: dict[str, object]) -> str:
+    """Return one chat message for reading; control characters of a model's reply are not let through."""
+    lines = [f"\n── {message.get('role')} ──"]
+    if message.get("content"):
+        lines.extend(clean(line, 10**6) for line in str(message["content"]).splitlines())
+    if message.get("tool_calls"):
+        lines.append(f"tool calls: {clean(str(message['tool_calls']), 10**6)}")
+    return "\n".join(lines)
+
+
+def _store(results_dir: str) -> ResultsStore:
+    path = Path(results_dir)
+    try:
+        return read_store(path)
+    except StoreError as problem:
+        inside = path / "simulated"
+        hint = f"; simulated results are in {inside}" if (inside / "store.json").exists() else ""
+        raise UsageError(f"--results-dir: {problem}{hint}") from problem

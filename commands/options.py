@@ -1,0 +1,99 @@
+"""The options that the three runners share, and how a program reports what is wrong: one line, exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from trials.errors import RunnerError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+EXIT_SCORED, EXIT_UNSCORED, EXIT_USAGE, EXIT_NOT_STARTED = 0, 1, 2, 3
+
+_WHAT = (
+    click.option("--model", "models", multiple=True, metavar="NAME[,NAME…]", help="Models to evaluate; repeatable."),
+    click.option(
+        "--prompt-types", metavar="NAMES", help="Prompt types, or the groups 'all' and 'flawed'.  [default: optimal]"
+    ),
+    click.option("--difficulty", metavar="NAMES", help="very_easy, easy, medium, hard, very_hard.  [default: easy]"),
+    click.option("--task-types", metavar="NAMES", help="Kinds of task.  [default: all five]"),
+    click.option("--num-instances", metavar="N", help="Trials per cell.  [default: 20]"),
+    click.option(
+        "--tool-success-rate",
+        "tool_success_rates",
+        multiple=True,
+        metavar="P[,P…]",
+        help="How often a tool call succeeds; several run one after another.  [default: 0.8]",
+    ),
+    click.option("--severity", metavar="NAME", help="How badly flawed plans are damaged.  [default: severe]"),
+    click.option("--tool-protocol", metavar="NAME", help="tags or native.  [default: tags]"),
+    click.option("--temperature", metavar="T", help="Sampling temperature.  [default: the catalog's]"),
+    click.option("--max-tokens", metavar="N", help="Longest reply in tokens.  [default: the catalog's]"),
+    click.option("--seed", metavar="N", help="Decides tasks and tool luck.  [default: 42]"),
+)
+_WHO = (
+    click.option("--simulate", is_flag=True, help="Ask the built-in simulator instead of a provider; needs no key."),
+    click.option("--simulator-url", metavar="URL", help="Use a simulator that is already running."),
+    click.option("--base-url", metavar="URL", help="Any OpenAI-compatible endpoint, for models not in the catalog."),
+    click.option("--api-key-env", metavar="NAME", help="Environment variable that holds the key for --base-url."),
+    click.option("--catalog", metavar="FILE", help="A TOML file that adds to the built-in catalog of models."),
+    click.option("--shards", metavar="N", help="Use only the first N deployments or keys of each model."),
+)
+_HOW = (
+    click.option("--rate-mode", metavar="MODE", help="adaptive or fixed.  [env: RATE_MODE; default: adaptive]"),
+    click.option("--balance", metavar="MODE", help="pull moves work to idle shards, even does not.  [default: pull]"),
+    click.option("--max-workers", metavar="N", help="Threads per shard.  [default: the catalog's]"),
+    click.option("--qps", metavar="X", help="HTTP requests per second and shard.  [default: the catalog's]"),
+    click.option("--stagger", metavar="S,S…", help="Seconds between shard starts, or auto.  [default: auto]"),
+    click.option("--max-attempts", metavar="N", help="HTTP attempts per request.  [default: the catalog's, 5]"),
+    click.option("--timeout", metavar="S", help="Seconds per HTTP attempt.  [default: the catalog's, 150]"),
+    click.option("--retry-errors", is_flag=True, help="Ask trials again that failed in the harness itself."),
+    click.option("--fresh", is_flag=True, help="Ask everything again; earlier results are kept as history."),
+)
+_WHERE = (
+    click.option("--storage-format", metavar="FORM", help="parquet or json.  [env: STORAGE_FORMAT; default: parquet]"),
+    click.option("--results-dir", metavar="DIR", help="[default: results, with --simulate results/simulated]"),
+    click.option("--logs-dir", metavar="DIR", help="Where run directories are made.  [default: logs]"),
+)
+
+
+def run_options(command: F) -> F:
+    """Add every option that says what is asked, of whom, how, and where results go."""
+    for option in reversed(_WHAT + _WHO + _HOW + _WHERE):
+        command = option(command)
+    return command
+
+
+def run_program(command: click.Command, arguments: Sequence[str] | None = None) -> None:
+    """Run a click command as a program: errors are one line on standard error, without a traceback.
+
+    With DEBUG_LOG=true in the environment the traceback is shown as well.
+    """
+    try:
+        code = command.main(arguments, standalone_mode=False)
+    except click.exceptions.Exit as leaving:
+        code = leaving.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as problem:
+        code = complain(problem.format_message())
+    except UsageError as problem:
+        code = complain(str(problem), problem)
+    except RunnerError as problem:
+        code = complain(str(problem), problem, code=EXIT_UNSCORED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def complain(text: str, problem: BaseException | None = None, code: int = EXIT_USAGE) -> int:
+    """Print an error as one line and return the exit code."""
+    import os
+
+    if problem is not None and os.environ.get("DEBUG_LOG", "").lower() == "true":
+        import traceback
+
+        traceback.print_exception(problem)
+    click.echo(f"error: {' '.join(text.split())}", err=True)
+    return code

@@ -1,0 +1,48 @@
+"""Printing result tables: of a run at its end, and of a store."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from commands.ledger import Standing
+from stores.results import ResultsStore
+from stores.run_directory import RunDirectory
+from telemetry.tables import render_results
+from trials.accounting import CellKey, Tally, rate_name
+from trials.plan import TrialPlan
+from trials.rows import variant
+from trials.spec import RunSpec
+
+
+def tally_of(now: Standing, spec: RunSpec, plan: TrialPlan) -> Tally:
+    """Return the figures of a run, cells without a row included."""
+    planned: Counter[CellKey] = Counter()
+    variants: dict[CellKey, str] = {}
+    for group in plan.groups:
+        for cell in group.cells:
+            key = CellKey(
+                cell.model, cell.prompt_type, rate_name(cell.tool_success_rate), cell.difficulty, cell.task_type
+            )
+            planned[key] += group.num_instances
+            variants[key] = variant(cell, spec.definition)
+    tally = Tally(planned, variants)
+    for row in now.rows.values():
+        tally.add(row)
+    return tally
+
+
+def print_results(now: Standing, spec: RunSpec, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> None:
+    """Print the table of a run and where everything was written."""
+    render_results(tally_of(now, spec, plan).cells(), sys.stdout, simulated=spec.simulated)
+    print(f"rows      {store.trials_dir}{'/*.parquet' if store.form == 'parquet' else '/*.jsonl'}")
+    print(f"summary   {store.path / 'summary.json'}")
+    print(f"run       {_short(run.path)}")
+
+
+def _short(path: Path) -> Path:
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path

@@ -1,0 +1,140 @@
+"""Which trial goes to which shard, and when. Pure: no processes, no clock.
+
+The even split is the plan: the k-th trial of a model that is to do goes to that model's shard k mod n. Shards
+fetch small batches, so what is not yet handed out can move: with ``pull`` a shard that has nothing left takes from the
+sibling with most left. Phases run one after another. Every trial number is in exactly one place at a time:
+waiting, held by a shard, or ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+from trials.plan import TrialPlan
+
+
+class Dispatcher:
+    """Hands out the trials of a plan that are to do. Not thread-safe: one supervisor loop calls it.
+
+    ``shard_models`` maps a shard's number to its model, ``done`` are the numbers that need no asking.
+    """
+
+    def __init__(
+        self,
+        plan: TrialPlan,
+        shard_models: Mapping[int, str],
+        *,
+        done: Iterable[int] = (),
+        balance: str = "pull",
+    ) -> None:
+        self._siblings = _siblings(shard_models)
+        self._shard_models = dict(shard_models)
+        self._pull = balance == "pull"
+        self._closed: set[int] = set()
+        self._held: dict[int, set[int]] = {shard: set() for shard in shard_models}
+        self._moved = dict.fromkeys(shard_models, 0)
+        self.share, self.earlier = even_split(plan, shard_models), dict.fromkeys(shard_models, 0)
+        self._phases: deque[dict[int, deque[int]]] = deque()
+        finished = frozenset(done)
+        for phase in sorted({group.phase for group in plan.groups}):
+            self._phases.append(self._queues(plan, phase, finished))
+        self._next_phase()
+
+    def take(self, shard: int, count: int) -> list[int]:
+        """Hand up to ``count`` trials to a shard, its own share first."""
+        if not self._phases or shard in self._closed:
+            return []
+        queues = self._phases[0]
+        taken = _pop(queues[shard], count)
+        if not taken and self._pull:
+            richest = max(self._siblings[self._shard_models[shard]], key=lambda one: len(queues[one]))
+            # Half of what is left, so that the two shards end together rather than pass crumbs around.
+            taken = _pop(queues[richest], min(count, -(-len(queues[richest]) // 2)))
+            self._moved[shard] += len(taken)
+            self._moved[richest] -= len(taken)
+        self._held[shard].update(taken)
+        return taken
+
+    def ended(self, shard: int, numbers: Iterable[int]) -> None:
+        """Note that a shard has ended these trials, whatever their status."""
+        self._held[shard].difference_update(numbers)
+        self._next_phase()
+
+    def returned(self, shard: int) -> list[int]:
+        """Take back everything a shard holds (it died); return those numbers. They wait in its queue again, first."""
+        numbers = sorted(self._held[shard])
+        self._held[shard].clear()
+        if numbers:
+            self._phases[0][shard].extendleft(reversed(numbers))
+        return numbers
+
+    def close(self, shard: int) -> None:
+        """Give a shard no more work. With ``pull`` its share stays for its siblings to take, if it has any left."""
+        self.returned(shard)
+        self._closed.add(shard)
+        open_siblings = set(self._siblings[self._shard_models[shard]]) - self._closed
+        if not (self._pull and open_siblings):
+            stranded = [self._shard_models[shard]] if self._pull else []
+            for queues in self._phases:
+                for one in [shard, *(s for model in stranded for s in self._siblings[model])]:
+                    queues[one].clear()
+        self._next_phase()
+
+    def share_now(self, shard: int) -> int:
+        """Return how many trials are a shard's: its share of the plan, less what moved away, plus what came to it."""
+        return self.share[shard] + self._moved[shard]
+
+    def held(self, shard: int) -> Set[int]:
+        """Return the trials a shard holds."""
+        return self._held[shard]
+
+    def exhausted(self, shard: int) -> bool:
+        """Whether a shard will never be given anything more."""
+        if shard in self._closed:
+            return True
+        sources = self._siblings[self._shard_models[shard]] if self._pull else [shard]
+        if any(queues[one] for queues in self._phases for one in sources):
+            return False
+        # What a sibling holds comes back if it dies, so those who pull wait for it.
+        return not any(self._held[one] for one in sources)
+
+    def _queues(self, plan: TrialPlan, phase: int, done: frozenset[int]) -> dict[int, deque[int]]:
+        queues: dict[int, deque[int]] = {shard: deque() for shard in self._held}
+        for group in plan.groups:
+            shards = self._siblings.get(group.model, [])
+            if group.phase != phase or not shards:
+                continue
+            for place, number in enumerate(group.numbers):
+                shard = shards[place % len(shards)]
+                if number in done:
+                    self.earlier[shard] += 1
+                else:
+                    queues[shard].append(number)
+        return queues
+
+    def _next_phase(self) -> None:
+        while self._phases and not any(self._phases[0].values()) and not any(self._held.values()):
+            self._phases.popleft()
+
+
+def even_split(plan: TrialPlan, shard_models: Mapping[int, str]) -> dict[int, int]:
+    """Return how many trials each shard gets: the same for all, a remainder to the first ones of each phase."""
+    share = dict.fromkeys(shard_models, 0)
+    siblings = _siblings(shard_models)
+    for group in plan.groups:
+        shards = siblings.get(group.model, [])
+        for place, shard in enumerate(shards):
+            share[shard] += len(range(place, len(group.numbers), len(shards)))
+    return share
+
+
+def _siblings(shard_models: Mapping[int, str]) -> dict[str, Sequence[int]]:
+    siblings: dict[str, list[int]] = {}
+    for shard, model in sorted(shard_models.items()):
+        siblings.setdefault(model, []).append(shard)
+    return dict(siblings)
+
+
+def _pop(queue: deque[int], count: int) -> list[int]:
+    return [queue.popleft() for _ in range(min(count, len(queue)))]

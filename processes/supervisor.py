@@ -1,0 +1,319 @@
+"""The supervisor's loop: start shards one after another, hand out work, notice who died, end in good order.
+
+It knows shards as numbers, processes and messages; what they do is not its concern. The clock, the launching of a
+process and the display are handed in.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from processes.child import Child
+from processes.dispatch import Dispatcher
+from processes.messages import BEAT_EVERY_S, Message
+from trials.progress import ShardProgress
+
+MAX_RESTARTS_WITHOUT_PROGRESS = 3
+VIEW_EVERY_S = 0.25
+SUMMED = ("requests", "rejected_429")
+
+Inbox = queue.SimpleQueue["tuple[Child, Message | None]"]
+Completions = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a journal says of trials: how they ended (number → ending), and the completions of the others."""
+
+    endings: Mapping[int, str]
+    begun: Mapping[int, Completions]
+
+
+class Hooks(Protocol):
+    """What the supervisor's loop is handed."""
+
+    def launch(self, shard: int, inbox: Inbox) -> Child:
+        """Start the process of a shard."""
+        ...
+
+    def replay(self, shard: int, held: Set[int]) -> Replay:
+        """Read a dead shard's journal: what became of the trials it held."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Tell the user something that happened."""
+        ...
+
+    def show(self, shards: Sequence[ShardState]) -> None:
+        """Show how things stand."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """When a shard may start: ``delay_s`` after the launch of the shard ``after``, or at once if there is none."""
+
+    after: int | None = None
+    delay_s: float = 0.0
+
+
+@dataclass(slots=True)
+class ShardState:
+    """What the supervisor knows of one shard. ``endings`` counts its ended trials, ``before`` its dead processes."""
+
+    number: int
+    start: Start
+    endings: Counter[str] = field(default_factory=Counter)
+    before: Counter[str] = field(default_factory=Counter)
+    progress: ShardProgress = field(default_factory=ShardProgress)
+    child: Child | None = None
+    launched_at: float | None = None
+    heard_at: float = 0.0
+    ready: bool = False
+    finishing: bool = False
+    over: bool = False
+    restarts: int = 0
+    fruitless: int = 0
+    ended_at_launch: int = 0
+    failure: str = ""
+
+    @property
+    def ended(self) -> int:
+        """Trials that ended in any process of this shard."""
+        return self.endings.total()
+
+    @property
+    def total(self) -> ShardProgress:
+        """Progress over all processes of this shard so far."""
+        sums = {name: self.before[name] + getattr(self.progress, name) for name in SUMMED}
+        return ShardProgress.from_json({**self.progress.to_json(), **sums, **self.endings})
+
+
+class Supervisor:
+    """Runs shards to the end of their work. One thread calls ``run``; a signal handler may call ``interrupt``."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        starts: Mapping[int, Start],
+        hooks: Hooks,
+        *,
+        wait_for_ready: bool,
+        begun: Mapping[int, Completions],
+        stall_timeout_s: float,
+        drain_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.shards = [ShardState(number, start) for number, start in sorted(starts.items())]
+        self._by_number = {shard.number: shard for shard in self.shards}
+        self._dispatcher = dispatcher
+        self._hooks = hooks
+        self._wait_for_ready = wait_for_ready
+        self._begun = dict(begun)
+        self._stall_timeout_s = stall_timeout_s
+        self._drain_timeout_s = drain_timeout_s
+        self._clock = clock
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._interrupts = 0
+        self._drain_until: float | None = None
+        self._beat_at = 0.0
+        self._shown_at = 0.0
+        self.draining = False
+
+    def interrupt(self) -> None:
+        """The user wants an end: the first time drains, the second stops at once."""
+        self._interrupts += 1
+
+    def run(self) -> None:
+        """Return once every shard has ended its work, failed for good, or been stopped."""
+        try:
+            while not all(shard.over for shard in self.shards):
+                self._heed_interrupts()
+                self._launch_due()
+                self._receive(0.1)
+                self._watch()
+                self._beat()
+                self._show()
+        finally:
+            for shard in self.shards:
+                if shard.child is not None:
+                    shard.child.kill()
+            self._hooks.show(self.shards)
+
+    def _launch_due(self) -> None:
+        now = self._clock()
+        for shard in self.shards:
+            if not shard.over and shard.child is None and self._due(shard, now):
+                if self.draining or self._dispatcher.exhausted(shard.number):
+                    shard.over = True
+                    shard.progress.state = "not started" if shard.launched_at is None else shard.progress.state
+                else:
+                    self._launch(shard, now)
+
+    def _due(self, shard: ShardState, now: float) -> bool:
+        if self.draining or shard.start.after is None or shard.launched_at is not None:
+            return True
+        previous = self._by_number[shard.start.after]
+        if previous.over or previous.launched_at is None:
+            return previous.over
+        return (self._wait_for_ready and previous.ready) or now - previous.launched_at >= shard.start.delay_s
+
+    def _launch(self, shard: ShardState, now: float) -> None:
+        shard.launched_at = shard.heard_at = now
+        shard.ready = shard.finishing = False
+        shard.ended_at_launch = shard.ended
+        shard.progress = ShardProgress(state="starting")
+        shard.child = self._hooks.launch(shard.number, self._inbox)
+
+    def _receive(self, timeout_s: float) -> None:
+        """Handle every message that waits, or the first that comes within the time."""
+        try:
+            child, message = self._inbox.get(timeout=timeout_s)
+            while True:
+                shard = next((one for one in self.shards if one.child is child), None)
+                if shard is not None:
+                    self._handle(shard, message)
+                child, message = self._inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _handle(self, shard: ShardState, message: Message | None) -> None:
+        if message is None:
+            self._ended(shard)
+            return
+        shard.heard_at = self._clock()
+        kind = message["type"]
+        if kind == "ready":
+            shard.ready = True
+        elif kind == "ended":
+            self._count(shard, message["endings"])
+            self._finish_idle()
+        elif kind == "want":
+            self._assign(shard, message["count"])
+        elif kind == "progress":
+            shard.progress = ShardProgress.from_json(message["progress"])
+        elif kind == "fatal":
+            self._fail(shard, message["message"], message["everyone"])
+
+    def _assign(self, shard: ShardState, count: int) -> None:
+        if self.draining or shard.failure:
+            return
+        numbers = self._dispatcher.take(shard.number, count)
+        if numbers:
+            begun = {number: self._begun.pop(number) for number in numbers if number in self._begun}
+            self._child(shard).send("assign", trials=numbers, begun=begun)
+        else:
+            self._finish_idle()
+
+    def _finish_idle(self) -> None:
+        """Tell every shard that will get no more work to leave once it has ended what it holds."""
+        for shard in self.shards:
+            if shard.child is None or shard.finishing or not shard.ready:
+                continue
+            if self._dispatcher.exhausted(shard.number):
+                shard.finishing = True
+                shard.child.send("finish")
+
+    def _fail(self, shard: ShardState, text: str, everyone: bool) -> None:
+        """A shard says that it cannot go on: give its work away, or end the run where no shard could do better."""
+        shard.failure = text
+        self._hooks.note(f"shard {shard.number} stopped: {text}")
+        if everyone:
+            self._drain()
+        self._dispatcher.close(shard.number)
+        self._finish_idle()
+
+    def _ended(self, shard: ShardState) -> None:
+        """A shard's process is gone: done, drained, failed, or dead."""
+        child, shard.child = self._child(shard), None
+        for name in SUMMED:
+            shard.before[name] += getattr(shard.progress, name)
+        shard.progress = ShardProgress(state=shard.progress.state)
+        replay = self._hooks.replay(shard.number, self._dispatcher.held(shard.number))
+        for number, how in replay.endings.items():
+            self._count(shard, {how: [number]})
+        self._begun.update(replay.begun)
+        if not self._dispatcher.held(shard.number) and (shard.finishing or shard.failure):
+            shard.over = True
+            shard.progress.state = "failed" if shard.failure else "done"
+            return
+        if self.draining or shard.failure:
+            shard.over = True
+            shard.progress.state = "failed" if shard.failure else "stopped"
+            return
+        shard.fruitless = shard.fruitless + 1 if shard.ended == shard.ended_at_launch else 1
+        shard.restarts += 1
+        reason = _exit_words(child.returncode)
+        self._dispatcher.returned(shard.number)
+        if shard.fruitless > MAX_RESTARTS_WITHOUT_PROGRESS:
+            self._fail(shard, f"{reason} {shard.fruitless} times without progress; see its log", False)
+            shard.over = True
+            shard.progress.state = "failed"
+            return
+        self._hooks.note(f"shard {shard.number} {reason}; starting it again ({shard.restarts})")
+
+    def _count(self, shard: ShardState, endings: Mapping[str, Sequence[int]]) -> None:
+        for ending, numbers in endings.items():
+            shard.endings[ending] += len(numbers)
+            self._dispatcher.ended(shard.number, numbers)
+
+    def _watch(self) -> None:
+        """Kill shards that have not been heard of for too long; the rest follows from their end."""
+        now = self._clock()
+        for shard in self.shards:
+            if shard.child is not None and now - shard.heard_at > self._stall_timeout_s:
+                self._hooks.note(f"shard {shard.number} was silent for {self._stall_timeout_s:g} s; ending it")
+                shard.heard_at = now
+                shard.child.kill()
+        if self._drain_until is not None and now > self._drain_until:
+            self._kill_all()
+
+    def _beat(self) -> None:
+        now = self._clock()
+        if now - self._beat_at >= BEAT_EVERY_S:
+            self._beat_at = now
+            for shard in self.shards:
+                if shard.child is not None:
+                    shard.child.send("beat")
+
+    def _heed_interrupts(self) -> None:
+        if self._interrupts >= 2:
+            self._kill_all()
+        if self._interrupts >= 1 and not self.draining:
+            self._hooks.note("draining: requests in flight may end, nothing new begins; interrupt again to stop")
+            self._drain()
+
+    def _drain(self) -> None:
+        self.draining = True
+        self._drain_until = self._clock() + self._drain_timeout_s + 5
+        for shard in self.shards:
+            if shard.child is not None:
+                shard.child.send("drain")
+
+    def _kill_all(self) -> None:
+        self.draining = True
+        for shard in self.shards:
+            if shard.child is not None:
+                shard.child.kill()
+
+    def _show(self) -> None:
+        now = self._clock()
+        if now - self._shown_at >= VIEW_EVERY_S:
+            self._shown_at = now
+            self._hooks.show(self.shards)
+
+    @staticmethod
+    def _child(shard: ShardState) -> Child:
+        assert shard.child is not None, "a message came from no process"
+        return shard.child
+
+
+def _exit_words(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was killed by signal {-code}"
+    return f"ended with exit code {code}"

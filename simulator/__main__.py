@@ -1,0 +1,148 @@
+"""``python -m simulator``: start one simulator from the command line. Prints one line, its address, and serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trials.errors import UsageError
+
+SHARE = click.FloatRange(0, 1)
+POSITIVE = click.FloatRange(0, min_open=True)
+
+
+class Named(click.ParamType):
+    """An option value of the form NAME=NUMBER. The name may itself hold an equals sign; the number is the last part."""
+
+    name = "NAME=NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return (name, number)."""
+        if isinstance(value, tuple):
+            return value
+        name, _, number = str(value).rpartition("=")
+        try:
+            return name, float(number)
+        except ValueError:
+            return self.fail(f"{value!r} does not end in =NUMBER", param, ctx)
+
+
+def read_retry_after(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Check the option's value."""
+    if value not in ("none", "right") and not value.lstrip("-").replace(".", "", 1).isdigit():
+        raise click.BadParameter(f"{value!r} is neither none, right, nor a number of seconds")
+    return value
+
+
+@click.command(context_settings={"max_content_width": 110})
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
+@click.option("--until-stdin-closes", is_flag=True, help="End when standard input reaches its end of file.")
+@click.option("--latency", type=click.FloatRange(0), default=0.1, show_default=True, help="Mean seconds; 0 is off.")
+@click.option("--latency-sigma", type=click.FloatRange(0), default=0.3, show_default=True, help="Lognormal spread.")
+@click.option("--limit-qps", type=POSITIVE, help="Hidden limit of every key on every deployment, requests/s.")
+@click.option("--limit", "limits", type=Named(), multiple=True, help="Hidden joint limit of one key or deployment.")
+@click.option("--limit-burst-s", type=POSITIVE, default=1.0, show_default=True, help="Bucket depth in seconds.")
+@click.option(
+    "--retry-after", default="right", show_default=True, callback=read_retry_after, help="none, right, or seconds."
+)
+@click.option("--fault-rate", type=SHARE, default=0.0, help="Share of requests that meet a fault, all kinds equally.")
+@click.option("--fault", "faults", type=Named(), multiple=True, help="Rate of one kind of fault, KIND=RATE.")
+@click.option("--hang-s", type=POSITIVE, default=3600.0, show_default=True, help="How long a hanging request hangs.")
+@click.option("--deny-key", "denied_keys", multiple=True, help="Answer this key with 401.")
+@click.option("--deny-model", "denied_models", multiple=True, help="Answer this model or deployment with 404.")
+@click.option("--model-file", type=click.Path(path_type=Path), help="TOML that adds or changes simulated models.")
+def main(host: str, port: int, until_stdin_closes: bool, **options: Any) -> None:
+    """Serve simulated models over an OpenAI-compatible API."""
+    try:
+        asyncio.run(_run(host, port, until_stdin_closes, options))
+    except (UsageError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.UsageError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+def run() -> None:
+    """Run the command; a mistake of the user is told in one line, exit code 2."""
+    try:
+        main(prog_name="python -m simulator", standalone_mode=False)
+    except click.ClickException as error:
+        print("simulator: " + error.format_message().replace("\n", " "), file=sys.stderr)
+        sys.exit(2)
+
+
+async def _run(host: str, port: int, until_stdin_closes: bool, options: Mapping[str, Any]) -> None:
+    from simulator.server import Simulator, serve
+
+    behaviour = _behaviour(**options)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if until_stdin_closes:
+        threading.Thread(target=_watch_stdin, args=(loop, stop), daemon=True).start()
+    await serve(Simulator(behaviour), host, port, _announce, stop)
+
+
+def _behaviour(
+    *,
+    latency: float,
+    latency_sigma: float,
+    limit_qps: float | None,
+    limits: Sequence[tuple[str, float]],
+    limit_burst_s: float,
+    fault_rate: float,
+    faults: Sequence[tuple[str, float]],
+    model_file: Path | None,
+    denied_keys: Sequence[str],
+    denied_models: Sequence[str],
+    **same: Any,
+) -> Any:
+    from simulator.faults import FaultPlan, fault_rates
+    from simulator.latency import Latency
+    from simulator.limits import Limits, TokenBuckets, named, per_key_and_deployment
+    from simulator.models import load_models
+    from simulator.server import Behaviour
+    from simulator.speaker import Speaker, find_task
+    from workflows.dialects import DIALECTS
+
+    policies = [TokenBuckets(qps, qps * limit_burst_s, named(name)) for name, qps in limits]
+    if limit_qps is not None:
+        policies.append(TokenBuckets(limit_qps, limit_qps * limit_burst_s, per_key_and_deployment))
+    models = load_models(model_file, DIALECTS)
+    return Behaviour(
+        speak=Speaker(models),
+        find_task=find_task,
+        model_names=models.names,
+        limits=Limits(policies, time.monotonic),
+        faults=FaultPlan(fault_rates(fault_rate, dict(faults))),
+        latency=Latency(mean_s=latency, sigma=latency_sigma),
+        denied_keys=frozenset(denied_keys),
+        denied_models=frozenset(denied_models),
+        **same,
+    )
+
+
+def _announce(address: str) -> None:
+    print(f"simulator listening on {address}", flush=True)
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    # os.read, for a thread inside sys.stdin would hold its lock against the interpreter's shutdown.
+    while os.read(0, 4096):
+        pass
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(stop.set)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,429 @@
+"""Layer 2: one shard in one process — the wiring of worker threads, client, rate limiter and journal.
+
+The supervisor starts it with ``--run-dir`` and ``--shard`` and feeds it trials over pipes. Run by itself it works
+off one deployment's share of a run and merges its own journal:
+
+    python smart_batch_runner.py --simulate --model qwen2.5-72b-instruct --deployment qwen-key1 --num-instances 20
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
+from processes.dispatch import Dispatcher
+from processes.messages import Message
+from trials.errors import RunnerError, StoreError, UsageError
+from trials.plan import TrialPlan
+from trials.progress import ShardProgress, ending
+from trials.words import Completion, Deployment, Trial, Workload
+from trials.words import Message as ChatMessage
+
+if TYPE_CHECKING:
+    import logging
+
+    from providers.client import AttemptSeen, ChatClient
+    from providers.keys import Environment
+    from providers.rates import RateLimiter
+    from stores.journal import JournalWriter
+    from stores.run_directory import RunDirectory
+    from trials.spec import ShardOrder
+
+TICK_S = 0.05
+PROGRESS_EVERY_S = 0.5
+EXIT_DONE, EXIT_CANNOT_WORK = 0, 3
+
+
+class Feed(Protocol):
+    """Where a shard's work comes from: the supervisor's pipe, or the shard itself when it runs alone."""
+
+    inbox: queue.SimpleQueue[Message]
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Tell something to who feeds the shard."""
+        ...
+
+    def gone(self) -> bool:
+        """Whether nobody feeds the shard any more."""
+        ...
+
+
+class Meter:
+    """Counts and latencies of a shard's HTTP attempts; writes them to a log if one is given. Thread-safe."""
+
+    def __init__(self, log: logging.Logger | None) -> None:
+        from telemetry.latency import LatencyHistogram, RateMeter
+
+        self.latencies = LatencyHistogram()
+        self.rate = RateMeter()
+        self.requests = 0
+        self.rejected_429 = 0
+        self._log = log
+        self._lock = threading.Lock()
+
+    def seen(self, attempt: AttemptSeen) -> None:
+        """Take note of one attempt."""
+        self.latencies.record(attempt.latency_ms)
+        self.rate.record()
+        with self._lock:
+            self.requests += 1
+            self.rejected_429 += attempt.status == 429
+        if self._log is not None:
+            self._log.debug("%s\n%s\n\n%s", attempt.kind, attempt.request_text(), attempt.reply_text())
+
+
+class Shard:
+    """Runs the trials it is fed until it is told to finish, to drain, or nobody feeds it any more.
+
+    ``serve`` is called by the main thread; ``drain`` may be called by a signal handler.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: TrialPlan,
+        deployment: Deployment,
+        workload: Workload,
+        client: ChatClient,
+        limiter: RateLimiter,
+        journal: JournalWriter,
+        feed: Feed,
+        meter: Meter,
+        stop: threading.Event,
+        log: logging.Logger,
+        drain_timeout_s: float,
+    ) -> None:
+        self._plan = plan
+        self._client = client
+        self._limiter = limiter
+        self._journal = journal
+        self._feed = feed
+        self._meter = meter
+        self._stop = stop
+        self._log = log
+        self._drain_timeout_s = drain_timeout_s
+        asked = Asked(provider=deployment.provider, deployment=deployment.name, simulated=deployment.simulated)
+        self._runner = TrialRunner(workload, self._ask, journal.append, asked)
+        self._pool = WorkerPool(
+            self._work,
+            max_workers=deployment.workers,
+            saturated=lambda: limiter.waiting > 0,
+            on_low=self._nudge,
+        )
+        self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._counts = ShardProgress(state="running")
+        self._failure: RunnerError | None = None
+        self._finishing = False
+        self._drain_asked = False
+        self._progress_at = 0.0
+        self._wanted_at = 0.0
+
+    @property
+    def draining(self) -> bool:
+        """Whether an end was asked for."""
+        return self._drain_asked
+
+    def drain(self) -> None:
+        """Begin nothing new; let requests in flight end."""
+        self._drain_asked = True
+
+    def serve(self) -> int:
+        """Work until the end; return the exit code."""
+        self._feed.send("ready")
+        self._want()
+        while not self._over():
+            self._heed(TICK_S)
+            self._pool.grow()
+            self._report()
+            self._want()
+        self._leave()
+        return EXIT_CANNOT_WORK if self._failure else EXIT_DONE
+
+    def _over(self) -> bool:
+        if self._failure or self._drain_asked:
+            return True
+        if self._feed.gone():
+            self._log.warning("nobody feeds this shard any more; draining")
+            return True
+        return self._finishing and not self._pool.loaded
+
+    def _heed(self, timeout_s: float) -> None:
+        """Handle the messages that wait, or the first that comes within the time."""
+        try:
+            message = self._feed.inbox.get(timeout=timeout_s)
+            while True:
+                self._handle(message)
+                message = self._feed.inbox.get_nowait()
+        except queue.Empty:
+            return
+
+    def _handle(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "assign":
+            begun: Mapping[str, Sequence[Mapping[str, Any]]] = message["begun"]
+            now = time.time()
+            self._pool.add(
+                Work(
+                    trial=self._plan.trial(number),
+                    earlier=tuple(Completion.from_json(one) for one in begun.get(str(number), ())),
+                    queued_at=now,
+                )
+                for number in message["trials"]
+            )
+            self._wanted_at = 0.0
+        elif kind == "finish":
+            self._finishing = True
+        elif kind == "drain":
+            self._drain_asked = True
+
+    def _nudge(self) -> None:
+        """Wake the main thread, for it to ask for more work."""
+        self._feed.inbox.put({"type": "low"})
+
+    def _want(self) -> None:
+        """Ask for more work when half of what should wait is gone; again after a while, if none came."""
+        now = time.monotonic()
+        if not self._finishing and self._pool.is_low and now - self._wanted_at > PROGRESS_EVERY_S:
+            self._wanted_at = now
+            self._feed.send("want", count=self._pool.wanted())
+
+    def _work(self, work: Work) -> None:
+        """Run one trial in a worker thread."""
+        try:
+            row = self._runner.run(work)
+        except RunnerError as problem:
+            if self._failure is None:
+                self._failure = problem
+            self._stop.set()
+            return
+        if row is not None:
+            if row["error_message"]:
+                self._log.warning("trial %s: %s: %s", row["trial_key"], row["status"], row["error_message"])
+            self._ended.put((ending(row), work.trial.number))
+
+    def _ask(
+        self, trial: Trial, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
+    ) -> Completion:
+        header = orjson.dumps(
+            {
+                "key": trial.trial_key,
+                "task": trial.task_id,
+                "epoch": trial.epoch,
+                "seed": trial.cell.seed,
+                "model": trial.cell.model,
+            }
+        ).decode()
+        return self._client.ask(messages, tools, sampling=trial.cell.sampling, trial_header=header)
+
+    def _report(self) -> None:
+        """Make what has ended durable, then tell it."""
+        endings: dict[str, list[int]] = {}
+        while not self._ended.empty():
+            how, number = self._ended.get()
+            endings.setdefault(how, []).append(number)
+        try:
+            self._journal.sync()
+        except StoreError as problem:
+            self._failure = problem
+            return
+        if endings:
+            self._feed.send("ended", endings=endings)
+        now = time.monotonic()
+        if now - self._progress_at >= PROGRESS_EVERY_S:
+            self._progress_at = now
+            self._feed.send("progress", progress=self._progress().to_json())
+
+    def _progress(self) -> ShardProgress:
+        limiter, meter = self._limiter, self._meter
+        self._counts.in_flight = self._pool.busy
+        self._counts.workers = self._pool.threads
+        self._counts.requests = meter.requests
+        self._counts.requests_per_s = meter.rate.rate()
+        self._counts.qps_limit = limiter.limit_qps
+        self._counts.limit_reason = limiter.reason
+        self._counts.rejected_429 = meter.rejected_429
+        self._counts.latency_p50_ms = meter.latencies.percentile(50)
+        self._counts.latency_p99_ms = meter.latencies.percentile(99)
+        return self._counts
+
+    def _leave(self) -> None:
+        """Stop the workers, keep what they still bring in, say goodbye."""
+        self._counts.state = "draining"
+        self._stop.set()
+        self._pool.stop()
+        give_up_at = time.monotonic() + self._drain_timeout_s
+        while not self._pool.join(TICK_S) and time.monotonic() < give_up_at:
+            self._report()
+        if isinstance(self._failure, StoreError):
+            self._log.error("the journal takes no more: %s", self._failure)
+        self._progress_at = 0.0
+        self._report()
+        if self._failure is not None:
+            fatal = isinstance(self._failure, StoreError)
+            self._feed.send("fatal", message=str(self._failure), everyone=fatal)
+        try:
+            self._journal.close()
+        except StoreError as problem:
+            self._log.error("%s", problem)
+
+
+class OwnFeed:
+    """Feeds a shard that runs alone: the trials of its share, from a dispatcher in the same process."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        shard: int,
+        begun: dict[int, Any],
+        show: Callable[[Counter[str], ShardProgress], None],
+    ) -> None:
+        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.endings: Counter[str] = Counter()
+        self.failure = ""
+        self._dispatcher = dispatcher
+        self._shard = shard
+        self._begun = begun
+        self._show = show
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Answer what the shard says, as the supervisor would."""
+        if kind == "want":
+            numbers = self._dispatcher.take(self._shard, fields["count"])
+            begun = {str(number): self._begun.pop(number) for number in numbers if number in self._begun}
+            self.inbox.put({"type": "assign", "trials": numbers, "begun": begun})
+        elif kind == "ended":
+            for how, numbers in fields["endings"].items():
+                self.endings[how] += len(numbers)
+                self._dispatcher.ended(self._shard, numbers)
+        elif kind == "progress":
+            self._show(self.endings, ShardProgress.from_json({**fields["progress"], **self.endings}))
+        elif kind == "fatal":
+            self.failure = fields["message"]
+        if self._dispatcher.exhausted(self._shard):
+            self.inbox.put({"type": "finish"})
+
+    def gone(self) -> bool:
+        """Never: it is this process itself."""
+        return False
+
+
+def open_shard(
+    run: RunDirectory, number: int, order: ShardOrder, *, feed: Feed, workload: Workload, environment: Environment
+) -> Shard:
+    """Wire one shard together. Raises UsageError without a key, StoreError if its journal is in use."""
+    from providers.client import ChatClient
+    from providers.keys import find_key, missing_message
+    from providers.rates import limiter_for
+    from providers.transport import open_transport
+    from stores.journal import JournalWriter
+    from telemetry.logs import open_log
+
+    deployment = order.deployment
+    key = find_key(deployment, environment)
+    if key is None:
+        raise UsageError(missing_message([deployment], environment))
+    log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=[key.secret.reveal()])
+    log.info("asks %s as %s at %s", deployment.model, deployment.name, deployment.base_url)
+    meter, stop = Meter(log if order.debug else None), threading.Event()
+    limiter = limiter_for(deployment.qps, order.rate_mode)
+    client = ChatClient(
+        deployment=deployment,
+        key=key,
+        limiter=limiter,
+        transport=open_transport(),
+        stop=stop,
+        observe=meter.seen,
+    )
+    return Shard(
+        plan=TrialPlan(run.spec, workload),
+        workload=workload,
+        deployment=deployment,
+        client=client,
+        limiter=limiter,
+        journal=JournalWriter(run.journal_path(number)),
+        feed=feed,
+        meter=meter,
+        stop=stop,
+        log=log,
+        drain_timeout_s=order.drain_timeout_s,
+    )
+
+
+def serve_supervisor(run_path: Path, number: int) -> int:
+    """Run as the supervisor's child: fed over standard input, reporting on standard output."""
+    from workflows.workload import WorkflowWorkload
+
+    from processes.parent import Parent
+    from providers.keys import Environment
+    from stores.run_directory import open_run
+    from trials.spec import ShardOrder
+
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    run = open_run(run_path)
+    order = ShardOrder.from_json(run.read_json(f"shards/{number:02d}/shard.json"))
+    parent = Parent(sys.stdin.fileno(), sys.stdout.fileno(), silence_s=order.silence_s)
+    try:
+        shard = open_shard(run, number, order, feed=parent, workload=WorkflowWorkload(), environment=Environment.read())
+    except RunnerError as problem:
+        parent.send("fatal", message=str(problem), everyone=False)
+        return EXIT_CANNOT_WORK
+    signal.signal(signal.SIGTERM, lambda *_: shard.drain())
+    return shard.serve()
+
+
+def serve_alone(values: dict[str, Any], name: str | None) -> int:
+    """Work off one deployment's share of a run without a supervisor, then merge its journal."""
+    from commands.alone import prepare_alone
+
+    with prepare_alone(values, name) as alone:
+        feed = OwnFeed(alone.dispatcher, alone.number, alone.begun, alone.show)
+        shard = open_shard(
+            alone.run, alone.number, alone.order, feed=feed, workload=alone.workload, environment=alone.environment
+        )
+
+        def interrupted(*_: Any) -> None:
+            if shard.draining:
+                os._exit(130)
+            shard.drain()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupted)
+        code = shard.serve()
+        return alone.finish(code, feed.failure)
+
+
+def main() -> None:
+    """Parse the command line: a supervisor's child, or a shard that runs alone."""
+    if sys.argv[1:2] == ["--run-dir"]:
+        # The supervisor's form is read by hand: a shard should be at work before click is even imported.
+        code = serve_supervisor(Path(sys.argv[2]), int(sys.argv[4]))
+        sys.stdout.flush()
+        os._exit(code)  # worker threads may still wait for a provider; what they hold is pending
+
+    import click
+
+    from commands.options import run_options, run_program
+
+    @click.command(help=(__doc__ or "").partition("\n")[0])
+    @click.option("--deployment", metavar="NAME", help="Which deployment or key to work for.  [default: the first]")
+    @run_options
+    def shard_alone(deployment: str | None, **values: Any) -> int:
+        return serve_alone(values, deployment)
+
+    run_program(shard_alone)
+
+
+if __name__ == "__main__":
+    main()

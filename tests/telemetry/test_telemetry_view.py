@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from telemetry.columns import cells, text_of
+from telemetry.view import HINT, Glyphs, bar, render_view, view_lines
+from trials.progress import RunView, ShardView
+
+Make = Callable[..., Any]
+TITLES = ["#", "model", "deployment", "state", "done", "full", "part", "fail", "prov.err"]
+TITLES += ["req/s", "limit", "429s", "p50", "p99", "workers", "memory", "eta"]
+
+
+def texts(view: RunView, width: int, **options: Any) -> list[str]:
+    return [text_of(line) for line in view_lines(view, width, **options)]
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 79, 100, 120, 160, 200, 300])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_no_line_is_wider_than_the_terminal(make_view: Make, make_shard: Make, width: int, unicode: bool) -> None:
+    long = make_shard(
+        4, deployment="a-deployment-with-a-very-long-name-4", message="密钥无效 " * 40, limit_reason="→ " * 90
+    )
+    view = make_view(shards=(*make_view().shards, long), message="word " * 60)
+    lines = texts(view, width, unicode=unicode)
+    assert max(map(cells, lines)) <= width
+    assert unicode or "".join(lines).isascii()
+
+
+@pytest.mark.parametrize(
+    ("width", "there", "gone"), [(40, "done eta", "model req/s"), (79, "full fail 429s", "memory p50")]
+)
+def test_columns_drop_by_priority(make_view: Make, width: int, there: str, gone: str) -> None:
+    header = texts(make_view(), width)[1].split()
+    assert set(there.split()) <= set(header)
+    assert not set(gone.split()) & set(header)
+
+
+def test_wide_terminals_show_every_column(make_view: Make) -> None:
+    header = texts(make_view(), 200)[1]
+    assert header.split() == TITLES
+    assert "qwen2.5-72b-instruct" in texts(make_view(), 200)[3]
+
+
+def test_columns_for_trouble_appear_with_the_trouble(make_view: Make, make_shard: Make) -> None:
+    assert "restarts" not in texts(make_view(), 200)[1]
+    header = texts(make_view(shards=(make_shard(restarts=1, harness_errors=2),)), 200)[1]
+    assert {"restarts", "harness"} <= set(header.split())
+
+
+def test_counts_add_up_in_the_picture(make_view: Make) -> None:
+    view = make_view(scored=100)
+    assert "300 planned = 100 scored + 2 provider_error + 1 harness_error + 197 pending" in texts(view, 120)
+    total = next(line for line in texts(view, 120) if "total" in line).split()
+    assert total[1:6] == ["141/300", "90", "30", "18", "3"]
+
+
+def test_trials_of_an_earlier_start_count_as_done(make_view: Make, make_shard: Make) -> None:
+    assert "67/100" in texts(make_view(shards=(make_shard(earlier=20),)), 79)[3]
+
+
+def test_simulated_runs_say_so_at_any_width(make_view: Make) -> None:
+    long_id = "qwen2.5-72b-instruct-optimal-8f3a2c1d"
+    for width in (40, 80, 200):
+        assert "SIMULATED" in texts(make_view(run_id=long_id), width)[0]
+        assert "SIMULATED" not in texts(make_view(run_id=long_id, simulated=False), width)[0]
+
+
+def test_what_to_press_is_told_while_there_is_something_to_stop(make_view: Make) -> None:
+    assert texts(make_view(), 80)[-1] == HINT
+    assert "stops at once" in texts(make_view(state="draining"), 80)[-1]
+    assert not any("Ctrl-C" in line for line in texts(make_view(state="done"), 80))
+
+
+def test_many_shards_fold_into_the_height_and_trouble_stays_visible(make_view: Make, make_shard: Make) -> None:
+    shards = [make_shard(number, state="done") for number in range(1, 41)]
+    shards[35] = make_shard(36, state="failed", message="key refused")
+    lines = texts(make_view(shards=tuple(shards)), 100, height=20)
+    assert len(lines) <= 20
+    assert any(re.search(r"^36 .*failed", line) for line in lines)
+    shown = sum(bool(re.match(r" ?\d+  qwen", line)) for line in lines)
+    assert f"… {40 - shown} more: {40 - shown} done" in lines
+
+
+@pytest.mark.parametrize("height", range(1, 30))
+def test_picture_is_never_higher_than_the_terminal(make_view: Make, make_shard: Make, height: int) -> None:
+    shards = tuple(make_shard(number, message="m" * 300, limit_reason="r " * 200) for number in range(1, 12))
+    assert len(texts(make_view(shards=shards), 60, height=height)) <= height
+
+
+def test_a_run_without_shards_or_trials_can_be_shown(make_view: Make) -> None:
+    empty = make_view(scored=0, planned=0, provider_errors=0, harness_errors=0, pending=0, shards=(), eta_s=None)
+    assert any("0/0  100 %" in line for line in texts(empty, 80))
+
+
+def test_bar_is_full_only_when_all_is_done() -> None:
+    drawn = [text_of(bar(done, 4, Glyphs())) for done in (0, 0.001, 0.5, 0.99, 1, 2, -1)]
+    assert drawn == ["────", "────", "━━──", "━━━╾", "━━━━", "━━━━", "────"]
+
+
+def test_servers_words_are_shown_as_they_are_without_effect(make_view: Make, make_shard: Make) -> None:
+    shard: ShardView = make_shard(message="[bold red]no\x1b[2J [/]entry", limit_reason="[link=x]429[/link]")
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    console.print(render_view(make_view(shards=(shard,)), 119))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "[bold red]no [/]entry" in shown
+    assert "limit of qwen-key0: [link=x]429[/link]" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_picture_can_be_exported_as_svg(make_view: Make) -> None:
+    console = Console(record=True, width=120, file=io.StringIO(), force_terminal=True)
+    console.print(render_view(make_view(), 119))
+    assert "qwen-key2" in console.export_svg(title="live table")

@@ -1,0 +1,81 @@
+"""Layer 1, the supervisor: plan → launch → watch → merge → report.
+
+One process per deployment or key (``smart_batch_runner.py``), each with its worker threads (``batch_test_runner.py``):
+
+    python ultra_parallel_runner.py --simulate --model qwen2.5-72b-instruct --num-instances 20
+
+The same command resumes an interrupted run, and asks nothing if it is finished.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from commands.options import run_options, run_program
+
+
+@click.group(
+    invoke_without_command=True,
+    help="Evaluate language models over many providers, deployments and API keys at once. "
+    "The same command resumes an interrupted run.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
+@run_options
+@click.pass_context
+def cli(context: click.Context, /, dry_run: bool, **values: Any) -> int | None:
+    """Run, or pass on to a sub-command."""
+    if context.invoked_subcommand is not None:
+        return None
+    from commands.run import dry_run as show_plan
+    from commands.run import run
+
+    return show_plan(values) if dry_run else run(values)
+
+
+@cli.command()
+@click.argument("run", required=False)
+@click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(run: str | None, logs_dir: str, as_json: bool) -> int:
+    """Show how a run stands, from any terminal: the newest one, or RUN."""
+    from commands.status import show_status
+
+    return show_status(run, logs_dir, as_json=as_json)
+
+
+@cli.command()
+@click.option("--results-dir", default="results", show_default=True, help="The results store.")
+@click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
+@click.option("--storage-format", metavar="FORM", help="Convert the store to parquet or json.")
+@click.option("--compact", is_flag=True, help="Rewrite many part files as one.")
+def merge(results_dir: str, logs_dir: str, storage_format: str | None, compact: bool) -> int:
+    """Merge the journals of all idle runs into their results store; changes nothing the second time."""
+    from commands.inspect_results import merge_results
+
+    return merge_results(results_dir, logs_dir, storage_format, compact=compact)
+
+
+@cli.command()
+@click.option("--results-dir", default="results", show_default=True, help="The results store.")
+@click.option("--by", default="auto", show_default=True, help="A row per cell or per group of task types.")
+def report(results_dir: str, by: str) -> int:
+    """Print the result tables of a store."""
+    from commands.inspect_results import report_results
+
+    return report_results(results_dir, by)
+
+
+@cli.command()
+@click.argument("trial_key")
+@click.option("--results-dir", default="results", show_default=True, help="The results store.")
+def conversation(trial_key: str, results_dir: str) -> int:
+    """Print the whole conversation of the trial whose key begins with TRIAL_KEY."""
+    from commands.inspect_results import print_conversation
+
+    return print_conversation(trial_key, results_dir)
+
+
+if __name__ == "__main__":
+    run_program(cli)
