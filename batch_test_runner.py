@@ -14,11 +14,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trials.errors import Drained, ProviderError, StoreError
 from trials.rows import Cost, Row, build_row
-from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Completion, Marked, Message, Trial, Workload
+from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Completion, Deployment, Marked, Message, Trial, Workload
+
+if TYPE_CHECKING:
+    from commands.aloud import Aloud
 
 Record = Callable[[dict[str, Any]], object]
 
@@ -47,6 +50,11 @@ class Asked:
     provider: str
     deployment: str
     simulated: bool
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> Asked:
+        """Return what the rows of a deployment say."""
+        return cls(provider=deployment.provider, deployment=deployment.name, simulated=deployment.simulated)
 
 
 class TrialRunner:
@@ -81,6 +89,7 @@ class TrialRunner:
         except ProviderError as problem:
             if problem.fatal:
                 raise
+            cost.attempts += problem.attempts
             return self._end(trial, cost, PROVIDER_ERROR, problem.kind, str(problem))
         except Exception as problem:  # the one boundary: a defect of ours must not take the shard along
             place = traceback.extract_tb(problem.__traceback__)[-1]
@@ -239,3 +248,28 @@ class WorkerPool:
         if self.is_low:
             self._on_low()
         return item
+
+
+def main() -> None:
+    """Print the conversations of single trials as they happen; nothing is stored."""
+    import click
+
+    from commands.options import run_options, run_program
+
+    def make_run(workload: Workload, aloud: Aloud, deployment: Deployment) -> Callable[[Trial], Row | None]:
+        runner = TrialRunner(workload, aloud.ask, aloud.record, Asked.of(deployment))
+        return lambda trial: runner.run(Work(trial=trial))
+
+    @click.command(help="Run single trials in this process and print each conversation as it happens.")
+    @click.option("--count", default="1", metavar="N", help="How many trials.  [default: 1]")
+    @run_options
+    def print_trials(count: str, **values: Any) -> int:
+        from commands.aloud import run_aloud
+
+        return run_aloud(values, count, make_run)
+
+    run_program(print_trials)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,8 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import orjson
-
 from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
 from processes.dispatch import Dispatcher
 from processes.messages import Message
@@ -98,6 +96,7 @@ class Shard:
         client: ChatClient,
         limiter: RateLimiter,
         journal: JournalWriter,
+        trial_header: Callable[[Trial], str],
         feed: Feed,
         meter: Meter,
         stop: threading.Event,
@@ -108,13 +107,13 @@ class Shard:
         self._client = client
         self._limiter = limiter
         self._journal = journal
+        self._trial_header = trial_header
         self._feed = feed
         self._meter = meter
         self._stop = stop
         self._log = log
         self._drain_timeout_s = drain_timeout_s
-        asked = Asked(provider=deployment.provider, deployment=deployment.name, simulated=deployment.simulated)
-        self._runner = TrialRunner(workload, self._ask, journal.append, asked)
+        self._runner = TrialRunner(workload, self._ask, journal.append, Asked.of(deployment))
         self._pool = WorkerPool(
             self._work,
             max_workers=deployment.workers,
@@ -215,16 +214,7 @@ class Shard:
     def _ask(
         self, trial: Trial, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
     ) -> Completion:
-        header = orjson.dumps(
-            {
-                "key": trial.trial_key,
-                "task": trial.task_id,
-                "epoch": trial.epoch,
-                "seed": trial.cell.seed,
-                "model": trial.cell.model,
-            }
-        ).decode()
-        return self._client.ask(messages, tools, sampling=trial.cell.sampling, trial_header=header)
+        return self._client.ask(messages, tools, sampling=trial.cell.sampling, trial_header=self._trial_header(trial))
 
     def _report(self) -> None:
         """Make what has ended durable, then tell it."""
@@ -326,6 +316,7 @@ def open_shard(
     from providers.keys import find_key, missing_message
     from providers.rates import limiter_for
     from providers.transport import open_transport
+    from providers.wire import trial_header
     from stores.journal import JournalWriter
     from telemetry.logs import open_log
 
@@ -352,6 +343,7 @@ def open_shard(
         client=client,
         limiter=limiter,
         journal=JournalWriter(run.journal_path(number)),
+        trial_header=trial_header,
         feed=feed,
         meter=meter,
         stop=stop,
@@ -362,12 +354,11 @@ def open_shard(
 
 def serve_supervisor(run_path: Path, number: int) -> int:
     """Run as the supervisor's child: fed over standard input, reporting on standard output."""
-    from workflows.workload import WorkflowWorkload
-
     from processes.parent import Parent
     from providers.keys import Environment
     from stores.run_directory import open_run
     from trials.spec import ShardOrder
+    from workflows.workload import WorkflowWorkload
 
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)

@@ -162,14 +162,14 @@ class ChatClient:
         """Wait before the next attempt and return the seconds waited, or raise ``error`` if there is none."""
         if not error.retryable or attempts >= self.deployment.max_attempts:
             times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-            raise _reworded(error, f"{error} (after {times})") from error
+            raise _reworded(error, f"{error} (after {times})", attempts) from error
         began = self._clock.now()
         if self._clock.wait(self._stop, self._backoff.delay_s(attempts, error.retry_after_s)):
             raise Drained("the run is stopping")
         return self._clock.now() - began
 
 
-def _reworded(error: ProviderError, words: str) -> ProviderError:
+def _reworded(error: ProviderError, words: str, attempts: int = 1) -> ProviderError:
     return ProviderError(
         words,
         kind=error.kind,
@@ -177,4 +177,5 @@ def _reworded(error: ProviderError, words: str) -> ProviderError:
         retryable=error.retryable,
         fatal=error.fatal,
         retry_after_s=error.retry_after_s,
+        attempts=attempts,
     )

@@ -20,7 +20,7 @@ from providers.endpoints import AZURE, chat_url
 from providers.keys import Key, redact
 from providers.transport import HttpReply, HttpRequest
 from trials.errors import ProviderError
-from trials.words import Completion, Deployment, Message, Sampling, ToolCall
+from trials.words import Completion, Deployment, Message, Sampling, ToolCall, Trial
 
 TRIAL_HEADER = "x-simulated-trial"
 LONGEST_WAIT_S = 300.0
@@ -32,6 +32,13 @@ _READ_CHARACTERS = 5000
 # 402: no balance; 405 and 410: nothing that chats lives there. All as final for the whole deployment as 401 and 404.
 _ACCESS = frozenset({401, 402, 403, 404, 405, 410})
 _PASSING = frozenset({409, 425})
+
+
+def trial_header(trial: Trial) -> str:
+    """Return what a simulator is told of a trial: compact ASCII JSON for the header ``TRIAL_HEADER``."""
+    cell = trial.cell
+    said = {"key": trial.trial_key, "task": trial.task_id, "epoch": trial.epoch, "seed": cell.seed, "model": cell.model}
+    return json.dumps(said, separators=(",", ":"))
 
 
 def build_request(

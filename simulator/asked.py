@@ -45,7 +45,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One well-formed request. ``turn`` counts the replies that the conversation already holds."""
+    """One well-formed request. Each message has a role and, as text, a content; ``turn`` counts the replies so far."""
 
     key: str
     deployment: str
@@ -76,9 +76,7 @@ def read_asked(
     to a task's id, or to an empty string. Raises Refused 400.
     """
     value = _json_object(body)
-    messages = value.get("messages")
-    if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
-        raise Refused(400, "invalid_request_error", "'messages' must be a non-empty list of objects.")
+    messages = _plain(value.get("messages"))
     if value.get("stream"):
         raise Refused(400, "unsupported_value", "The simulator does not stream; leave 'stream' out.")
     deployment = deployment or str(value.get("model") or "")
@@ -91,7 +89,7 @@ def read_asked(
         identity=read_identity(header) if header else guess_identity(messages, deployment, find_task),
         messages=messages,
         tools=value.get("tools") or (),
-        turn=sum(one.get("role") == "assistant" for one in messages),
+        turn=sum(one["role"] == "assistant" for one in messages),
     )
 
 
@@ -112,8 +110,17 @@ def read_identity(header: str) -> Identity:
 
 def guess_identity(messages: Sequence[Message], model: str, find_task: Callable[[str], str]) -> Identity:
     """Identify the task of a client that sends no trial header from the words of its prompt."""
-    text = "\n".join(content_text(one) for one in messages if one.get("role") in ("system", "user"))
+    text = "\n".join(one["content"] for one in messages if one["role"] in ("system", "user"))
     return Identity(trial_key="", task_id=find_task(text), epoch=0, seed=ORDINARY_SEED, model=model)
+
+
+def _plain(messages: Any) -> list[Message]:
+    """Return the messages with their contents as plain text. Raises Refused 400 unless each has a role."""
+    if not isinstance(messages, list) or not messages:
+        raise Refused(400, "invalid_request_error", "'messages' must be a non-empty list.")
+    if not all(isinstance(one, dict) and isinstance(one.get("role"), str) for one in messages):
+        raise Refused(400, "invalid_request_error", "Each of 'messages' must be an object with a 'role'.")
+    return [{**one, "content": content_text(one)} for one in messages]
 
 
 def content_text(message: Message) -> str:

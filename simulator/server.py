@@ -15,7 +15,8 @@ from simulator.faults import FaultPlan
 from simulator.latency import Latency
 from simulator.ledger import SERVED, Entry, Ledger
 from simulator.limits import Limits, retry_after_headers
-from simulator.wire import Spoken, completion_body, error_body, models_body
+from simulator.wire import completion_body, error_body, models_body
+from workflows.dialects import Spoken
 
 MAX_BODY_BYTES = 64 * 2**20
 CLOSE_WITHIN_S = 1.0

@@ -6,34 +6,21 @@ Shapes follow the public OpenAI API reference (chat completion object, error obj
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
 import orjson
 
 from simulator.asked import Asked, content_text
 from trials.digest import digest
 from trials.words import Message
+from workflows.dialects import Spoken
 
 CHARS_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
-    """What a simulated model says: text, native tool calls in the wire form, or both."""
-
-    text: str
-    tool_calls: Sequence[Mapping[str, Any]] = ()
-
-
 def completion_body(asked: Asked, spoken: Spoken) -> bytes:
     """Return a chat completion. The id and the usage depend on the request alone."""
-    message: dict[str, Any] = {"role": "assistant", "content": spoken.text or None}
-    if spoken.tool_calls:
-        message["tool_calls"] = list(spoken.tool_calls)
-    elif not spoken.text:
-        message["content"] = ""
+    message, finish_reason = _reply(spoken)
     prompt_tokens = sum(count_tokens(one) for one in asked.messages)
     completion_tokens = count_tokens(message)
     identity = asked.identity
@@ -43,13 +30,7 @@ def completion_body(asked: Asked, spoken: Spoken) -> bytes:
             "object": "chat.completion",
             "created": int(time.time()),
             "model": identity.model,
-            "choices": [
-                {
-                    "index": 0,
-                    "message": message,
-                    "finish_reason": "tool_calls" if spoken.tool_calls else "stop",
-                }
-            ],
+            "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
             "usage": {
                 "prompt_tokens": prompt_tokens,
                 "completion_tokens": completion_tokens,
@@ -59,12 +40,26 @@ def completion_body(asked: Asked, spoken: Spoken) -> bytes:
     )
 
 
+def _reply(spoken: Spoken) -> tuple[Message, str]:
+    """Return the reply's message and finish reason. A call without an id goes into the older ``function_call``."""
+    functions = [{"name": call.name, "arguments": call.arguments} for call in spoken.tool_calls]
+    if not functions:
+        return {"role": "assistant", "content": spoken.text}, "stop"
+    message: Message = {"role": "assistant", "content": spoken.text or None}
+    if not spoken.tool_calls[0].id:
+        return {**message, "function_call": functions[0]}, "function_call"
+    ids = [call.id for call in spoken.tool_calls]
+    calls = [{"id": id_, "type": "function", "function": one} for id_, one in zip(ids, functions, strict=True)]
+    return {**message, "tool_calls": calls}, "tool_calls"
+
+
 def count_tokens(message: Message) -> int:
     """Estimate a message's tokens from its length; at least one."""
     chars = len(content_text(message))
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        chars += len(str(function.get("name", ""))) + len(str(function.get("arguments", "")))
+    calls = [call.get("function") for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    for function in (*calls, message.get("function_call")):
+        if isinstance(function, dict):
+            chars += len(str(function.get("name", ""))) + len(str(function.get("arguments", "")))
     return max(1, round(chars / CHARS_PER_TOKEN))
 
 

@@ -56,7 +56,7 @@ def write_view(view: RunView, stream: TextIO, environ: Mapping[str, str] | None 
     look = look_at(stream, environ)
     width = size_of(stream)[0] - 1 if look.terminal else 200
     pen = Pen(look)
-    say(stream, "".join(pen.draw(line) + "\n" for line in view_lines(view, width, unicode=look.unicode)))
+    say(stream, "".join(pen.draw(line) + "\n" for line in view_lines(view, width, unicode=look.unicode, hint=False)))
 
 
 class _Reasons:

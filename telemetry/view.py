@@ -56,14 +56,23 @@ def render_view(
 
 
 def view_lines(
-    view: RunView, width: int, *, height: int | None = None, unicode: bool = True, reason: str = ""
+    view: RunView,
+    width: int,
+    *,
+    height: int | None = None,
+    unicode: bool = True,
+    reason: str = "",
+    hint: bool = True,
 ) -> list[Line]:
     """Return the lines of a run's picture, none wider than ``width`` nor more than ``height``.
 
-    ``reason`` says why a limit changed last; without it, the first shard that tells a reason is quoted.
+    ``reason`` says why a limit changed last; without it, the first shard that tells a reason is quoted. ``hint`` says
+    what to press, while there is something to stop.
     """
     glyphs = Glyphs() if unicode else ASCII
     told = _told(view, width, reason or first_reason(view.shards))
+    if hint and view.state in _LIVELY:
+        told.append(((DRAINING_HINT if view.state == DRAINING else HINT, "dim"),))
     room = None if height is None else max(0, height - len(told) - 6)
     shown, hidden = _chosen(view.shards, room)
     table = _table(view, shown, width, glyphs)
@@ -150,8 +159,6 @@ def _told(view: RunView, width: int, reason: str) -> list[Line]:
     for shard in troubled[:3]:
         text = f"shard {shard.number} {clean(shard.deployment)}: {clean(shard.progress.message)}"
         lines += wrap(text, width, "magenta", indent=2, most=2)
-    if view.state in _LIVELY:
-        lines.append(((DRAINING_HINT if view.state == DRAINING else HINT, "dim"),))
     return lines
 
 

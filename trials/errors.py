@@ -22,6 +22,7 @@ class ProviderError(RunnerError):
     ``rejected`` (this request was refused), ``access`` (key or deployment refused: 401, 403, 404).
     ``retryable`` says whether another attempt of the same request may succeed; ``fatal`` that no request to
     this deployment can succeed, so that the shard must stop. ``retry_after_s`` is what the server asked for, or None.
+    ``attempts`` counts the HTTP tries of the request so far.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class ProviderError(RunnerError):
         retryable: bool = False,
         fatal: bool = False,
         retry_after_s: float | None = None,
+        attempts: int = 1,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -40,6 +42,7 @@ class ProviderError(RunnerError):
         self.retryable = retryable
         self.fatal = fatal
         self.retry_after_s = retry_after_s
+        self.attempts = attempts
 
 
 class Drained(RunnerError):

@@ -15,7 +15,7 @@ from typing import Any
 from trials.words import Message
 from workflows.sandbox import CallRecord
 from workflows.tasks import Task
-from workflows.tools import Tool
+from workflows.tools import Parameter, Tool
 
 BEST = 5
 _LONGEST_ECHO = 1000
@@ -77,7 +77,7 @@ def info_answer(task: Task, difficulty: str, name: str) -> dict[str, Any]:
     return {
         "info": name,
         "description": tool.description,
-        "parameters": {one.name: _parameter(one.type, one.required, one.constraints) for one in tool.parameters},
+        "parameters": {one.name: _parameter(one) for one in tool.parameters},
         "returns": {one.name: one.type for one in tool.returns},
     }
 
@@ -122,12 +122,14 @@ def _results(texts: Iterable[str]) -> Iterable[ToolResult]:
             )
 
 
-def _parameter(type_: str, required: bool, constraints: Mapping[str, Any]) -> str:
-    limits = "; ".join(
+def _parameter(parameter: Parameter) -> str:
+    """Return what is to be known of a parameter, on one line."""
+    limits = [
         f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in constraints.items()
-    )
-    return "; ".join(filter(None, [type_, "required" if required else "optional", limits]))
+        for name, value in parameter.constraints.items()
+    ]
+    need = "required" if parameter.required else "optional"
+    return "; ".join((f"{parameter.type}, {need}: {parameter.description}", *limits))
 
 
 def _words(text: str) -> set[str]:

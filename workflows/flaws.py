@@ -53,9 +53,7 @@ def rearranged(plan: Plan, order: Sequence[int]) -> Plan:
         place.setdefault(old, at)
     steps = [_renumbered(plan, plan.steps[old], at, place) for at, old in enumerate(order)]
     swaps = [(place[a], place[b]) for a, b in plan.swaps if a in place and b in place]
-    return replace(
-        plan, steps=tuple(steps), swaps=tuple(pair for pair in swaps if pair[1] == pair[0] + 1)
-    )
+    return replace(plan, steps=tuple(steps), swaps=tuple(pair for pair in swaps if pair[1] == pair[0] + 1))
 
 
 def _renumbered(plan: Plan, step: PlanStep, at: int, place: Mapping[int, int]) -> PlanStep:
@@ -68,7 +66,9 @@ def _renumbered(plan: Plan, step: PlanStep, at: int, place: Mapping[int, int]) -
         return Reference(step=place[kept], field=value.field)
 
     when = dict.fromkeys(
-        replace(one, step=place[one.step] if one.step in place else place[max(o for o in place if o < one.step)])
+        replace(
+            one, step=place[one.step] if one.step in place else place[max(o for o in place if o < one.step)]
+        )
         for one in step.when
     )
     return replace(
@@ -146,10 +146,12 @@ def _semantic_drift(task: Task, plan: Plan, severity: str) -> Plan | None:
     drifting = {"light": 1, "medium": (tail + 1) // 2, "severe": tail}[severity]
     start = length - drifting
     aims = shuffled(task.distractors("very_easy"), "flaw", "semantic_drift", task.task_id)[:drifting]
-    drifted = tuple(_neighbouring(task, tool, at) for at, tool in enumerate(aims, start))
+    steps = plan.steps[:start]
+    for tool in aims:
+        steps += (_neighbouring(task, tool, steps),)
     return replace(
         plan,
-        steps=plan.steps[:start] + drifted,
+        steps=steps,
         swaps=tuple(pair for pair in plan.swaps if pair[1] < start),
     )
 
@@ -199,20 +201,31 @@ def _other_value(parameter: Parameter, right: Any) -> Any:
     return f"{right}_old"
 
 
-def _neighbouring(task: Task, name: str, at: int) -> PlanStep:
-    """Return a step towards another goal, with arguments that look the part."""
+def _neighbouring(task: Task, name: str, before: Sequence[PlanStep]) -> PlanStep:
+    """Return a step towards another goal, fed like any other by the steps before it."""
     tool = task.toolset[name]
     arguments: dict[str, Any] = {}
     for parameter in tool.parameters:
-        if parameter.required:
+        source = _latest(parameter.accepts, task, before)
+        if source is not None:
+            arguments[parameter.name] = source
+        elif parameter.required:
             arguments[parameter.name] = task.inputs.get(parameter.name, _likely(parameter, task))
     known = PHRASES.get(name)
     return PlanStep(
         tool=name,
         arguments=arguments,
-        when=(Condition(step=at - 1),),
+        when=(Condition(step=len(before) - 1),),
         note=known[NEUTRAL] if known else tool.description.rstrip(".").lower(),
     )
+
+
+def _latest(accepts: Sequence[str], task: Task, before: Sequence[PlanStep]) -> Reference | None:
+    for at in reversed(range(len(before))):
+        for result in task.toolset[before[at].tool].returns:
+            if result.kind in accepts:
+                return Reference(step=at, field=result.name)
+    return None
 
 
 def _likely(parameter: Parameter, task: Task) -> Any:

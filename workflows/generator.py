@@ -6,16 +6,21 @@ method whose sequence Python promises to keep. See https://docs.python.org/3/lib
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, product
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from workflows.scenarios import Scenario
 from workflows.tasks import TASK_TYPES, Reference, Step, Task
 from workflows.tools import Tool
 
+T = TypeVar("T")
+
 TASKS_PER_TYPE = 200
 _SEED = 20250819
+_REDRAWS = 6
+"""How often a sequence that was drawn before is drawn again."""
 
 _LENGTHS = {
     "simple_task": (1, 3),
@@ -62,27 +67,26 @@ _SINK: Stage = (
     f"{_I}_connector+{_I}_queue",
     f"{_U}_cache",
 )
-_TELL: Stage = ("", "", f"{_U}_logger", f"{_U}_notifier", f"{_I}_scheduler")
+_TELL: Stage = ("", f"{_U}_logger", f"{_U}_notifier", f"{_I}_scheduler")
 
 _GRAMMAR: Mapping[str, tuple[Stage, ...]] = {
     "basic_task": (
         ("", f"{_F}_reader", f"{_N}_fetcher", f"{_F}_scanner+{_F}_reader"),
         ("", f"{_D}_parser", f"{_F}_converter", f"{_N}_validator"),
         ("", *(f"{_D}_{name}" for name in ("filter", "aggregator", "transformer", "validator"))),
-        ("", "", f"{_U}_helper", f"{_C}_analyzer", f"{_U}_cache"),
+        ("", f"{_U}_helper", f"{_C}_analyzer", f"{_U}_cache"),
     ),
     "data_pipeline": (
         _SOURCE,
-        ("", f"{_D}_parser", f"{_D}_parser"),
+        (f"{_D}_parser",),
         _RESHAPE,
         ("", f"{_D}_validator"),
         ("", *_SINK[:3], f"{_U}_cache"),
     ),
     "api_integration": (
-        ("", f"{_I}_authenticator", f"{_N}_router"),
-        ("", f"{_N}_fetcher", f"{_N}_fetcher"),
+        ("", f"{_N}_fetcher", f"{_I}_authenticator+{_N}_fetcher", f"{_N}_router+{_N}_fetcher"),
         ("", f"{_N}_validator", f"{_D}_parser", f"{_F}_converter", f"{_N}_validator+{_D}_parser"),
-        ("", f"{_N}_poster", *_SINK[2:]),
+        _SINK[2:],
         _TELL,
     ),
     "multi_stage_pipeline": (
@@ -110,53 +114,69 @@ def _sequences(task_type: str, rng: Random, tools: Mapping[str, Tool]) -> list[t
     Lengths take turns, so that short sequences, of which there are few, are repeated rather than crowded out.
     """
     shortest, longest = _LENGTHS[task_type]
-    drawn: dict[tuple[str, ...], int] = {}
+    draw = _walker(rng, tools) if task_type == "simple_task" else _stager(_GRAMMAR[task_type], rng)
+    drawn: set[tuple[str, ...]] = set()
     sequences = []
     for place in range(TASKS_PER_TYPE):
         wanted = shortest + place % (longest - shortest + 1)
-        candidates = [_draw(task_type, wanted, rng, tools) for _ in range(4)]
-        names = min(candidates, key=lambda one: drawn.get(one, 0))
-        drawn[names] = drawn.get(names, 0) + 1
+        fitting = (names for names in draw(wanted) if _in_order(names, tools))
+        names = next(fitting)
+        for _ in range(_REDRAWS):
+            names = names if names not in drawn else next(fitting)
+        drawn.add(names)
         sequences.append(names)
     return sequences
 
 
-def _draw(task_type: str, length: int, rng: Random, tools: Mapping[str, Tool]) -> tuple[str, ...]:
-    while True:
-        names = (
-            _walk(length, rng, tools)
-            if task_type == "simple_task"
-            else tuple(
-                name for stage in _GRAMMAR[task_type] for name in _pick(stage, rng).split("+") if name
+def _stager(stages: tuple[Stage, ...], rng: Random) -> Callable[[int], Iterator[tuple[str, ...]]]:
+    """Return a function that yields sequences of a length, each with one choice from every stage."""
+    ways = [dict.fromkeys(tuple(filter(None, way.split("+"))) for way in stage) for stage in stages]
+    by_length: dict[int, list[tuple[str, ...]]] = {}
+    for picked in product(*ways):
+        names = tuple(chain.from_iterable(picked))
+        by_length.setdefault(len(names), []).append(names)
+
+    def draw(length: int) -> Iterator[tuple[str, ...]]:
+        while True:
+            yield _one_of(by_length[length], rng)
+
+    return draw
+
+
+def _walker(rng: Random, tools: Mapping[str, Tool]) -> Callable[[int], Iterator[tuple[str, ...]]]:
+    """Return a function that yields chains of a length in which each tool can take what the one before returns."""
+    following = {
+        name: [
+            other.name
+            for other in tools.values()
+            if any(
+                result.kind in parameter.accepts for result in tool.returns for parameter in other.parameters
             )
-        )
-        if len(names) == length and len(set(names)) == length and _in_order(names, tools):
-            return names
+        ]
+        for name, tool in tools.items()
+    }
+    starts = list(tools)
+
+    def draw(length: int) -> Iterator[tuple[str, ...]]:
+        while True:
+            names = [_one_of(starts, rng)]
+            while len(names) < length and following[names[-1]]:
+                names.append(_one_of(following[names[-1]], rng))
+            if len(names) == length:
+                yield tuple(names)
+
+    return draw
 
 
-def _pick(stage: Stage, rng: Random) -> str:
-    return stage[int(rng.random() * len(stage))]
-
-
-def _walk(length: int, rng: Random, tools: Mapping[str, Tool]) -> tuple[str, ...]:
-    """Draw a chain of tools in which each can take what the one before returns."""
-    names = [_pick(tuple(tools), rng)]
-    while len(names) < length:
-        given = {one.kind for one in tools[names[-1]].returns}
-        fitting = tuple(
-            name
-            for name, tool in tools.items()
-            if name not in names and any(given & set(one.accepts) for one in tool.parameters)
-        )
-        if not fitting:
-            break
-        names.append(_pick(fitting, rng))
-    return tuple(names)
+def _one_of(options: Sequence[T], rng: Random) -> T:
+    return options[int(rng.random() * len(options))]
 
 
 def _in_order(names: tuple[str, ...], tools: Mapping[str, Tool]) -> bool:
-    """Whether no tool stands before one that it depends on."""
-    return all(later not in tools[name].dependencies for at, name in enumerate(names) for later in names[at:])
+    """Whether no tool occurs twice or stands before one that it depends on."""
+    return len(set(names)) == len(names) and all(
+        later not in tools[name].dependencies for at, name in enumerate(names) for later in names[at:]
+    )
 
 
 def _task(

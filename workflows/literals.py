@@ -21,6 +21,8 @@ _DOUBLE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)("?)', re.DOTALL)
 _SINGLE = re.compile(r"'([^'\\]*(?:\\.[^'\\]*)*)('?)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
+_ENDS = ("", "<", "`")
+"""What ends the text within brackets: its end, or the beginning of a tag or fence."""
 _NAMES = {"true": True, "false": False, "null": None, "none": None}
 
 
@@ -30,11 +32,14 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """A value, where it ended, whether it was closed, and whether it was plain JSON."""
+    """A value, where it ended, whether all brackets were closed, whether it was cut within a string, and whether it was
+    plain JSON.
+    """
 
     value: Any
     end: int
     closed: bool = True
+    cut: bool = False
     strict: bool = True
 
 
@@ -88,7 +93,7 @@ def _attempt(text: str, start: int, read: Callable[[_Reader], Any]) -> Read | No
         value = read(reader)
     except Unreadable:
         return None
-    return Read(value=encodable(value), end=reader.at, closed=reader.closed, strict=False)
+    return Read(value=encodable(value), end=reader.at, closed=reader.closed, cut=reader.cut, strict=False)
 
 
 def _finite(text: str) -> float:
@@ -106,12 +111,13 @@ _DECODER = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=_n
 
 
 class _Reader:
-    """A recursive-descent reader over one text. ``closed`` turns false when the text ends too early."""
+    """A recursive-descent reader over one text, which ends early where a tag or fence begins."""
 
     def __init__(self, text: str, at: int) -> None:
         self.text = text
         self.at = at
         self.closed = True
+        self.cut = False
 
     def value(self, depth: int) -> Any:
         if depth > _DEEPEST:
@@ -165,15 +171,15 @@ class _Reader:
         if char == bracket:
             self.at += 1
             return True
-        if not char:
+        if char in _ENDS:
             self.closed = False
-        return not char
+        return char in _ENDS
 
     def _comma(self, bracket: str) -> None:
         char = self._peek()
         if char == ",":
             self.at += 1
-        elif char and char != bracket:
+        elif char not in (bracket, *_ENDS):
             raise Unreadable(f"at {self.at}")
 
     def _items(self, bracket: str, depth: int) -> list[Any]:
@@ -201,7 +207,8 @@ class _Reader:
         if found is None:
             raise Unreadable(f"at {self.at}")
         self.at = found.end()
-        self.closed = self.closed and bool(found[2])
+        if not found[2]:
+            self.closed, self.cut = False, True
         return _ESCAPE.sub(_unescaped, found[1])
 
     def _atom(self) -> Any:

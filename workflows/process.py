@@ -43,9 +43,7 @@ class Process:
         """Return the steps that are worth calling at all: not yet right, and with the results they work on."""
         ran, right = state
         return [
-            step
-            for step, data in enumerate(self.data_needs)
-            if not right >> step & 1 and data & ran == data
+            step for step, data in enumerate(self.data_needs) if not right >> step & 1 and data & ran == data
         ]
 
     def transition(self, state: State, step: int) -> tuple[float, State]:
@@ -88,9 +86,7 @@ class Solution:
         rated = [(*self._rate(state, step, left), step) for step in self.process.actions(state)]
         value = max(one[0] for one in rated)
         calls = min(one[1] for one in rated if one[0] >= value - _SAME)
-        best = tuple(
-            step for worth, cost, step in rated if worth >= value - _SAME and cost <= calls + 1e-9
-        )
+        best = tuple(step for worth, cost, step in rated if worth >= value - _SAME and cost <= calls + 1e-9)
         return Choice(value=value, calls=calls, best=best)
 
     def _rate(self, state: State, step: int, left: int) -> tuple[float, float]:

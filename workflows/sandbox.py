@@ -83,15 +83,17 @@ class Sandbox:
             parameter = tool.parameter(name)
             if parameter is None or parameter.free:
                 continue
-            value = coerced(parameter, given.get(name))
-            if isinstance(right, Reference):
-                if right.step not in self._outputs:
-                    return DEPENDENCY, f"parameter '{name}': nothing is known as {_short(value)}"
-                right = self._outputs[right.step].get(right.field)
+            missing = isinstance(right, Reference) and right.step not in self._outputs
+            end = DEPENDENCY if missing else ARGUMENTS
             if name not in given:
-                return ARGUMENTS, f"parameter '{name}' is needed for this work order"
+                return end, f"parameter '{name}' is needed for this work order"
+            value = coerced(parameter, given[name])
+            if missing:
+                return end, f"parameter '{name}': nothing is known as {_short(value)}"
+            if isinstance(right, Reference):
+                right = self._outputs[right.step].get(right.field)
             if value != right:
-                return ARGUMENTS, f"parameter '{name}': {_short(value)} is not what this work order is about"
+                return end, f"parameter '{name}': {_short(value)} is not what this work order is about"
         return ARGUMENTS, ""
 
     def _tried(self, turn: int, tool: Tool, step: int | None, given: dict[str, Any]) -> CallRecord:

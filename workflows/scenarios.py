@@ -11,7 +11,14 @@ from workflows.tools import Parameter
 T = TypeVar("T")
 
 _THINGS = (
-    *("overdue invoices", "customer orders", "sensor readings", "web visits", "support tickets", "stock levels"),
+    *(
+        "overdue invoices",
+        "customer orders",
+        "sensor readings",
+        "web visits",
+        "support tickets",
+        "stock levels",
+    ),
     *("shipping records", "energy meters", "hotel bookings", "lab results", "price lists", "payroll entries"),
     *("bus arrivals", "rain gauges", "loan requests", "parcel scans", "survey answers", "refund claims"),
     *("spare parts", "ticket sales", "water samples", "exam marks", "press mentions", "crash reports"),

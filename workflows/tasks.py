@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from trials.digest import shuffled
@@ -59,8 +59,8 @@ class Task:
 
     ``code`` is a short name that stands in every rendering and nowhere else. Each tool occurs at most once.
     ``data_needs`` and ``order_needs`` hold, per step, the steps that must have succeeded before it: without the
-    first it has nothing to work on, without the second it is only less likely to succeed. ``text`` replaces the generated
-    description, if it is not empty.
+    first it has nothing to work on, without the second it is only less likely to succeed. ``text`` replaces the
+    generated description, if it is not empty.
     """
 
     task_id: str
@@ -100,22 +100,18 @@ class Task:
         return resolve(self.steps[index].arguments, outputs)
 
     def lookalike(self, index: int) -> str:
-        """Return the tool that is most easily taken for a step's own, and that no step needs."""
-        required = set(self.required_tools)
-        likely = similar_tools(self.toolset, self.steps[index].tool)
-        return next((name for name in likely if name not in required), "")
+        """Return the tool most easily taken for a step's own that no step needs, another one for each step."""
+        return _lookalikes(self)[index]
 
     def distractors(self, difficulty: str) -> tuple[str, ...]:
         """Return the tools shown beside the required ones: each step's lookalike, then more with difficulty."""
-        alike = dict.fromkeys(self.lookalike(index) for index in range(len(self.steps)))
-        alike.pop("", None)
+        alike = tuple(filter(None, _lookalikes(self)))
         rest = [name for name in self.toolset if name not in alike and name not in self.required_tools]
         return (*alike, *shuffled(rest, "distractors", self.task_id)[: DISTRACTORS[difficulty]])
 
-    def visible_tools(self, difficulty: str) -> list[str]:
+    def visible_tools(self, difficulty: str) -> tuple[str, ...]:
         """Return the names that a prompt shows, in an order that tells nothing."""
-        names = sorted((*self.required_tools, *self.distractors(difficulty)))
-        return shuffled(names, "shown", self.task_id)
+        return _visible(self, difficulty)
 
     def description(self, difficulty: str) -> str:
         """Return what is to be done, in the words of a difficulty."""
@@ -157,7 +153,7 @@ class TaskLibrary:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def __iter__(self) -> Iterable[Task]:
+    def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks.values())
 
     def get(self, task_id: str) -> Task:
@@ -192,6 +188,23 @@ def builtin_library() -> TaskLibrary:
     from workflows.generator import generate
 
     return TaskLibrary(task for task_type in TASK_TYPES for task in generate(task_type, builtin_tools()))
+
+
+@lru_cache(maxsize=4096)
+def _lookalikes(task: Task) -> tuple[str, ...]:
+    taken = set(task.required_tools)
+    names = []
+    for step in task.steps:
+        name = next((one for one in similar_tools(task.toolset, step.tool) if one not in taken), "")
+        taken.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+@lru_cache(maxsize=16384)
+def _visible(task: Task, difficulty: str) -> tuple[str, ...]:
+    names = sorted((*task.required_tools, *task.distractors(difficulty)))
+    return tuple(shuffled(names, "shown", task.task_id))
 
 
 def resolve(arguments: Mapping[str, Any], outputs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:

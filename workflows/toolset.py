@@ -43,7 +43,14 @@ _REFERENCES = {
 
 def thirty_tools() -> list[Tool]:
     """Build all tools, category by category."""
-    return [*_file_operations(), *_data_processing(), *_network(), *_computation(), *_integration(), *_utility()]
+    return [
+        *_file_operations(),
+        *_data_processing(),
+        *_network(),
+        *_computation(),
+        *_integration(),
+        *_utility(),
+    ]
 
 
 def _tool(

@@ -160,7 +160,7 @@ PHRASES: Mapping[str, tuple[str, str, str]] = {
 }
 
 _REGISTER = {"very_easy": PLAIN, "easy": PLAIN, "medium": NEUTRAL, "hard": JARGON, "very_hard": JARGON}
-_FRAMES: Mapping[str, str] = {
+FRAMES: Mapping[str, str] = {
     "very_easy": "Please help with {subject} (work order {code}). {steps}",
     "easy": "Work order {code} is about {subject}. What is needed: {steps}.",
     "medium": "Work order {code}, concerning {subject}: {steps}.",
@@ -172,9 +172,7 @@ _FRAMES: Mapping[str, str] = {
 def describe(task: Task, difficulty: str) -> str:
     """Return the task's description in a difficulty's words."""
     phrases = [phrase(task, index, _REGISTER[difficulty]) for index in range(len(task.steps))]
-    return _FRAMES[difficulty].format(
-        subject=task.subject, code=task.code, steps=_STEPS[difficulty](phrases)
-    )
+    return FRAMES[difficulty].format(subject=task.subject, code=task.code, steps=_STEPS[difficulty](phrases))
 
 
 def phrase(task: Task, index: int, register: int) -> str:

@@ -23,14 +23,11 @@ ECHO = (
     "    p.send('echo', was=m)\n"
     "    print('stray words of a library', flush=True)\n"
 )
-SLEEPER = (
-    "import subprocess, sys, time
-"
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
-"
-    "time.sleep(60)
-"
-)
+SLEEPER = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])
+time.sleep(60)
+"""
 
 
 @pytest.fixture

@@ -35,9 +35,7 @@ def test_fault_with_a_status_has_openais_error_shape(
 
 
 @pytest.mark.parametrize(("kind", "content_type"), [("non-json", "application/json"), ("html", "text/html")])
-def test_unreadable_body_comes_with_status_200(
-    launch: Callable[..., Any], kind: str, content_type: str
-) -> None:
+def test_unreadable_body_comes_with_status_200(launch: Callable[..., Any], kind: str, content_type: str) -> None:
     server = launch("--fault", f"{kind}=1")
     reply = server.ask()
     assert reply.status == 200

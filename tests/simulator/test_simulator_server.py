@@ -39,9 +39,7 @@ def test_azure_form_takes_any_deployment_and_its_own_key_header(launch: Callable
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic abc"}, {"Authorization": "Bearer "}])
-def test_request_without_a_key_is_refused_in_openais_shape(
-    launch: Callable[..., Any], headers: dict[str, str]
-) -> None:
+def test_request_without_a_key_is_refused_in_openais_shape(launch: Callable[..., Any], headers: dict[str, str]) -> None:
     reply = launch().send("POST", "/v1/chat/completions", HELLO, headers)
     assert reply.status == 401
     assert reply.value["error"]["code"] == "invalid_api_key"
@@ -65,7 +63,9 @@ def test_malformed_request_is_told_as_400(launch: Callable[..., Any], body: byte
     assert reply.value["error"]["message"]
 
 
-@pytest.mark.parametrize("header", ["x", "[]", '{"key": "k"}', '{"key":"k","task":"t","epoch":"z","seed":1,"model":"m"}'])
+@pytest.mark.parametrize(
+    "header", ["x", "[]", '{"key": "k"}', '{"key":"k","task":"t","epoch":"z","seed":1,"model":"m"}']
+)
 def test_malformed_trial_header_is_told_as_400(launch: Callable[..., Any], header: str) -> None:
     reply = launch().send("POST", "/v1/chat/completions", HELLO, {**BEARER, "x-simulated-trial": header})
     assert reply.status == 400

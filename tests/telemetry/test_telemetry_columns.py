@@ -26,7 +26,7 @@ def test_columns_go_by_rank_and_numbers_are_never_cut() -> None:
     shown = [text_of(lay_out(columns, row, room, gap=1)[1]) for room in (40, 31, 21, 16)]
     assert shown == [
         "1 qwen-key-number-0 12345     1 0:12",
-        "1 qwen-ke…er-0 12345     1 0:12",
+        "1 qwen-key…r-0 12345     1 0:12",
         "1 qwen-…-0 12345 0:12",
         "1 qwen-…-0 12345",
     ]

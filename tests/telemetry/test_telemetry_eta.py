@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
+from pseudo_terminal import FakeClock
 
 from telemetry.eta import Eta
 
@@ -45,6 +45,17 @@ def test_estimate_follows_a_rate_that_was_halved(clock: FakeClock) -> None:
         clock.now += 1
         left_s = eta.update(done, 6000 - done)
     assert left_s == pytest.approx(300, rel=0.2)
+
+
+def test_work_that_comes_to_a_standstill_is_not_said_to_be_near_its_end(clock: FakeClock) -> None:
+    eta, done = Eta(clock), 0
+    for second in range(100):
+        done += 100 - second
+        clock.now += 1
+        left_s = eta.update(done, 5000)
+        assert left_s is None or 0 < left_s < 5000
+    assert left_s is not None
+    assert left_s > 100
 
 
 def test_nothing_is_claimed_before_there_is_something_to_go_by(clock: FakeClock) -> None:

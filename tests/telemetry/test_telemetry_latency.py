@@ -4,9 +4,9 @@ import threading
 from math import ceil
 
 import pytest
-from conftest import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
+from pseudo_terminal import FakeClock
 
 from telemetry.latency import LONGEST_MS, RELATIVE_ERROR, LatencyHistogram, RateMeter
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeClock, Terminal
+from pseudo_terminal import FakeClock, Terminal
 
 from telemetry.columns import text_of
 from telemetry.live import LiveTable, PlainLines, choose_display, plain_figures, write_view
@@ -71,6 +71,7 @@ def test_views_that_come_too_fast_are_skipped_but_the_last_is_drawn(
 ) -> None:
     for scored in range(100, 140):
         table.show(make_view(scored))
+        settle(table)
     table.close()
     written = terminal.written()
     assert "100 scored" in written
@@ -104,6 +105,24 @@ def test_narrower_terminal_gets_a_narrower_picture(
     settle(table)
     drawn = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", terminal.written()).replace("\r", "").split("\n")
     assert [line.rstrip() for line in drawn] == [*picture(make_view(101), 49, 19), ""]
+
+
+def test_change_of_width_draws_all_anew_from_where_the_broken_lines_begin(
+    table: LiveTable, terminal: Terminal, clock: FakeClock, make_view: Make
+) -> None:
+    terminal.resize(200, 30)
+    table.show(make_view(100))
+    settle(table)
+    terminal.written()
+    terminal.resize(150, 30)
+    clock.now += 3
+    table.show(make_view(100))
+    settle(table)
+    rows = sum(-(-len(line) // 150) for line in picture(make_view(100), 199))
+    assert rows > len(picture(make_view(100), 199))
+    written = terminal.written()
+    assert written.startswith(f"\r\x1b[{rows}A\x1b[J")
+    assert "qwen-key2" in written
 
 
 def test_picture_that_shrinks_leaves_nothing_behind(
@@ -233,3 +252,4 @@ def test_a_view_can_be_written_once_for_another_terminal(terminal: Terminal, mak
     write_view(make_view(), stream, {})
     assert "138 scored" in stream.getvalue()
     assert "\x1b" not in stream.getvalue()
+    assert "Ctrl-C" not in stream.getvalue()

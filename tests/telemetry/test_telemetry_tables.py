@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from conftest import Terminal
+from pseudo_terminal import Terminal
 
 from telemetry.columns import cells
 from telemetry.tables import PlanRow, render_plan, render_results

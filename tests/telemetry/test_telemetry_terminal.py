@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from conftest import Terminal
+from pseudo_terminal import Terminal
 
 from telemetry.terminal import Look, Outlet, look_at, say, size_of
 

@@ -45,7 +45,9 @@ def test_columns_drop_by_priority(make_view: Make, width: int, there: str, gone:
 def test_wide_terminals_show_every_column(make_view: Make) -> None:
     header = texts(make_view(), 200)[1]
     assert header.split() == TITLES
-    assert "qwen2.5-72b-instruct" in texts(make_view(), 200)[3]
+    assert " ".join(texts(make_view(), 200)[3].split()) == (
+        "1 qwen2.5-72b-instruct qwen-key0 running ━━━━━╾────── 47/100 30 10 6 1 10.4 10.0 3 101 ms 1.2 s 4/5 84 MB 0:12"
+    )
 
 
 def test_columns_for_trouble_appear_with_the_trouble(make_view: Make, make_shard: Make) -> None:
@@ -79,13 +81,15 @@ def test_what_to_press_is_told_while_there_is_something_to_stop(make_view: Make)
 
 
 def test_many_shards_fold_into_the_height_and_trouble_stays_visible(make_view: Make, make_shard: Make) -> None:
-    shards = [make_shard(number, state="done") for number in range(1, 41)]
-    shards[35] = make_shard(36, state="failed", message="key refused")
+    shards = [make_shard(number) for number in range(1, 41)]
+    shards[35] = make_shard(36, state="failed")
+    shards[37] = make_shard(38, message="key refused")
     lines = texts(make_view(shards=tuple(shards)), 100, height=20)
     assert len(lines) <= 20
     assert any(re.search(r"^36 .*failed", line) for line in lines)
+    assert any(line.startswith("38 ") for line in lines)
     shown = sum(bool(re.match(r" ?\d+  qwen", line)) for line in lines)
-    assert f"… {40 - shown} more: {40 - shown} done" in lines
+    assert f"… {40 - shown} more: {40 - shown} running" in lines
 
 
 @pytest.mark.parametrize("height", range(1, 30))

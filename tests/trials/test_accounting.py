@@ -69,6 +69,11 @@ def test_wilson_refuses_what_is_no_proportion(successes: int, n: int, confidence
         wilson(successes, n, confidence)
 
 
+def test_interval_is_exact_at_none_and_at_all() -> None:
+    assert {wilson(0, n)[0] for n in range(1, 3000)} == {0.0}
+    assert {wilson(n, n)[1] for n in range(1, 3000)} == {1.0}
+
+
 def test_interval_of_nothing_is_everything() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
