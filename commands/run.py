@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,8 +144,10 @@ class _Run:
         self._deployments = deployments
         self._log = open_log(directory.path / "supervisor.log", debug=False, secrets=[], warn=display.note)
         self._began_at = time.monotonic()
-        self._eta = Eta()
-        self._shard_etas = {number: Eta() for number in deployments}
+        # Where work moves between shards of a model they end together; where it does not, each ends by itself.
+        pull = options.balance == "pull"
+        self._team = {number: one.model if pull else str(number) for number, one in deployments.items()}
+        self._etas = {team: Eta() for team in self._team.values()}
         self._status_at = 0.0
         self.dispatcher = Dispatcher(plan, request.shard_models(), done=done, balance=options.balance)
         self.supervisor = Supervisor(
@@ -190,7 +193,8 @@ class _Run:
             _write_status(self._directory.path / "status.json", view)
 
     def _view(self, shards: Sequence[ShardState]) -> RunView:
-        views = tuple(self._shard_view(shard) for shard in shards)
+        etas = self._eta_by_team(shards)
+        views = tuple(self._shard_view(shard, etas[self._team[shard.number]]) for shard in shards)
         ended = sum(shard.endings.total() for shard in shards)
         provider_errors = sum(shard.endings["provider_errors"] for shard in shards)
         harness_errors = sum(shard.endings["harness_errors"] for shard in shards)
@@ -208,10 +212,18 @@ class _Run:
             pending=pending,
             elapsed_s=time.monotonic() - self._began_at,
             shards=views,
-            eta_s=self._eta.update(ended, pending),
+            eta_s=None if None in etas.values() else max(filter(None, etas.values()), default=0.0),
         )
 
-    def _shard_view(self, shard: ShardState) -> ShardView:
+    def _eta_by_team(self, shards: Sequence[ShardState]) -> dict[str, float | None]:
+        ended, left = Counter[str](), Counter[str]()
+        for shard in shards:
+            team = self._team[shard.number]
+            ended[team] += shard.ended
+            left[team] += self.dispatcher.share_now(shard.number) - self.dispatcher.earlier[shard.number] - shard.ended
+        return {team: eta.update(ended[team], max(0, left[team])) for team, eta in self._etas.items()}
+
+    def _shard_view(self, shard: ShardState, eta_s: float | None) -> ShardView:
         deployment, progress = self._deployments[shard.number], shard.total
         share = self.dispatcher.share_now(shard.number)
         earlier = self.dispatcher.earlier[shard.number]
@@ -227,7 +239,7 @@ class _Run:
             rss_bytes=rss,
             cpu_percent=cpu,
             restarts=shard.restarts,
-            eta_s=self._shard_etas[shard.number].update(shard.ended, max(0, share - earlier - shard.ended)),
+            eta_s=0.0 if shard.over else eta_s,
         )
 
 

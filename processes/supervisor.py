@@ -10,7 +10,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from processes.child import Child
@@ -233,7 +233,7 @@ class Supervisor:
         child, shard.child = self._child(shard), None
         for name in SUMMED:
             shard.before[name] += getattr(shard.progress, name)
-        shard.progress = ShardProgress(state=shard.progress.state)
+        shard.progress = replace(shard.progress, requests=0, rejected_429=0, requests_per_s=0.0, in_flight=0, workers=0)
         replay = self._hooks.replay(shard.number, self._dispatcher.held(shard.number))
         for number, how in replay.endings.items():
             self._count(shard, {how: [number]})

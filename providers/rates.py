@@ -197,7 +197,7 @@ class AdaptiveRate(FixedRate):
         with self._law:
             # Answers come in at the rate itself, so this adds up to ``_growth`` per second.
             before = self._pacer.qps
-            self._move(before + self._growth / max(before, 1.0), "in full use")
+            self._move(before + self._growth / max(before, 1.0), "as it was in full use")
 
     def on_rejected(self, sent_at: float, retry_after_s: float | None) -> None:
         with self._law:
@@ -206,14 +206,14 @@ class AdaptiveRate(FixedRate):
             self._cut_at = self._clock.now()
             left = max(LOWEST_QPS, self._pacer.qps * CUT)
             self._growth = left / HOLD_S
-            self._move(left, "429")
+            self._move(left, "after a 429")
 
     @property
     def reason(self) -> str:
         cause, before, after = self._last_change
         if before == after:
             return f"{cause} {after:.1f}/s"
-        return f"{cause}: {'raised' if after > before else 'cut'} from {before:.1f} to {after:.1f}/s"
+        return f"{'raised' if after > before else 'cut'} from {before:.1f} to {after:.1f}/s, {cause}"
 
     def _move(self, qps: float, cause: str) -> None:
         self._last_change = (cause, self._pacer.qps, qps)

@@ -3,43 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trials.errors import UsageError
 
+if TYPE_CHECKING:
+    from simulator.server import Behaviour
+
 SHARE = click.FloatRange(0, 1)
 POSITIVE = click.FloatRange(0, min_open=True)
 
+Pairs = tuple[tuple[str, float], ...]
 
-class Named(click.ParamType):
-    """An option value of the form NAME=NUMBER. The name may itself hold an equals sign; the number is the last part."""
 
-    name = "NAME=NUMBER"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return (name, number)."""
-        if isinstance(value, tuple):
-            return value
-        name, _, number = str(value).rpartition("=")
+def read_pairs(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> Pairs:
+    """Read values of the form NAME=NUMBER; the name may itself hold an equals sign."""
+    pairs = []
+    for value in values:
+        name, _, number = value.rpartition("=")
         try:
-            return name, float(number)
+            pairs.append((name, float(number)))
         except ValueError:
-            return self.fail(f"{value!r} does not end in =NUMBER", param, ctx)
+            pairs.append((name, math.nan))
+        if not (name and math.isfinite(pairs[-1][1])):
+            raise click.BadParameter(f"{value!r} is not of the form {param.metavar}", ctx, param)
+    return tuple(pairs)
+
+
+def read_limits(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> Pairs:
+    """Read NAME=QPS, each above 0."""
+    limits = read_pairs(ctx, param, values)
+    for name, qps in limits:
+        if qps <= 0:
+            raise click.BadParameter(f"{name}={qps:g} is no limit: QPS must be above 0", ctx, param)
+    return limits
 
 
 def read_retry_after(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Check the option's value."""
+    """Check that the value is a word or a number."""
     if value not in ("none", "right") and not value.lstrip("-").replace(".", "", 1).isdigit():
-        raise click.BadParameter(f"{value!r} is neither none, right, nor a number of seconds")
+        raise click.BadParameter(f"{value!r} is neither none, right, nor a number of seconds", ctx, param)
     return value
 
 
@@ -50,13 +64,22 @@ def read_retry_after(ctx: click.Context, param: click.Parameter, value: str) -> 
 @click.option("--latency", type=click.FloatRange(0), default=0.1, show_default=True, help="Mean seconds; 0 is off.")
 @click.option("--latency-sigma", type=click.FloatRange(0), default=0.3, show_default=True, help="Lognormal spread.")
 @click.option("--limit-qps", type=POSITIVE, help="Hidden limit of every key on every deployment, requests/s.")
-@click.option("--limit", "limits", type=Named(), multiple=True, help="Hidden joint limit of one key or deployment.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    callback=read_limits,
+    metavar="NAME=QPS",
+    help="Hidden joint limit of one key or deployment.",
+)
 @click.option("--limit-burst-s", type=POSITIVE, default=1.0, show_default=True, help="Bucket depth in seconds.")
 @click.option(
     "--retry-after", default="right", show_default=True, callback=read_retry_after, help="none, right, or seconds."
 )
 @click.option("--fault-rate", type=SHARE, default=0.0, help="Share of requests that meet a fault, all kinds equally.")
-@click.option("--fault", "faults", type=Named(), multiple=True, help="Rate of one kind of fault, KIND=RATE.")
+@click.option(
+    "--fault", "faults", multiple=True, callback=read_pairs, metavar="KIND=RATE", help="Rate of one kind of fault."
+)
 @click.option("--hang-s", type=POSITIVE, default=3600.0, show_default=True, help="How long a hanging request hangs.")
 @click.option("--deny-key", "denied_keys", multiple=True, help="Answer this key with 401.")
 @click.option("--deny-model", "denied_models", multiple=True, help="Answer this model or deployment with 404.")
@@ -64,9 +87,11 @@ def read_retry_after(ctx: click.Context, param: click.Parameter, value: str) -> 
 def main(host: str, port: int, until_stdin_closes: bool, **options: Any) -> None:
     """Serve simulated models over an OpenAI-compatible API."""
     try:
-        asyncio.run(_run(host, port, until_stdin_closes, options))
+        behaviour = _behaviour(**options)
     except (UsageError, ValueError) as error:
         raise click.UsageError(str(error)) from error
+    try:
+        asyncio.run(_run(host, port, until_stdin_closes, behaviour))
     except OSError as error:
         raise click.UsageError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
@@ -80,10 +105,9 @@ def run() -> None:
         sys.exit(2)
 
 
-async def _run(host: str, port: int, until_stdin_closes: bool, options: Mapping[str, Any]) -> None:
+async def _run(host: str, port: int, until_stdin_closes: bool, behaviour: Behaviour) -> None:
     from simulator.server import Simulator, serve
 
-    behaviour = _behaviour(**options)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,7 +130,7 @@ def _behaviour(
     denied_keys: Sequence[str],
     denied_models: Sequence[str],
     **same: Any,
-) -> Any:
+) -> Behaviour:
     from simulator.faults import FaultPlan, fault_rates
     from simulator.latency import Latency
     from simulator.limits import Limits, TokenBuckets, named, per_key_and_deployment
@@ -114,11 +138,13 @@ def _behaviour(
     from simulator.server import Behaviour
     from simulator.speaker import Speaker, find_task
     from workflows.dialects import DIALECTS
+    from workflows.tasks import builtin_library
 
     policies = [TokenBuckets(qps, qps * limit_burst_s, named(name)) for name, qps in limits]
     if limit_qps is not None:
         policies.append(TokenBuckets(limit_qps, limit_qps * limit_burst_s, per_key_and_deployment))
     models = load_models(model_file, DIALECTS)
+    builtin_library()  # now, so that no request has to wait for it
     return Behaviour(
         speak=Speaker(models),
         find_task=find_task,
@@ -140,7 +166,7 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     # os.read, for a thread inside sys.stdin would hold its lock against the interpreter's shutdown.
     while os.read(0, 4096):
         pass
-    if not loop.is_closed():
+    with suppress(RuntimeError):  # the loop may have closed for another reason
         loop.call_soon_threadsafe(stop.set)
 
 

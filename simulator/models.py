@@ -9,16 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
 from trials.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEFAULT = "default"
 
@@ -67,7 +62,7 @@ def load_models(extra: Path | None, dialects: Iterable[str]) -> ModelTable:
     """
     known = frozenset(dialects)
     built_in = resources.files("simulator").joinpath("models.toml").read_text(encoding="utf-8")
-    models = _merge({}, tomllib.loads(built_in), "models.toml", known)
+    models = _merge({}, _parse(built_in), "models.toml", known)
     if extra is not None:
         models = _merge(models, _read(extra), str(extra), known)
     return ModelTable(models)
@@ -75,11 +70,18 @@ def load_models(extra: Path | None, dialects: Iterable[str]) -> ModelTable:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: is not TOML: {error}") from error
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Parse TOML; raises ValueError. The standard library does so from Python 3.11 on."""
+    tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    table: dict[str, Any] = tomllib.loads(text)
+    return table
 
 
 def _merge(

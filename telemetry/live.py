@@ -223,7 +223,7 @@ class PlainLines:
     def _tell_figures(self, view: RunView) -> None:
         self._told = plain_figures(view)
         reason = self._reasons.latest(view)
-        news = f"  limit {reason}" if reason != self._told_reason else ""
+        news = f"  {reason}" if reason != self._told_reason else ""
         self._told_reason = reason
         self.note(self._told + news)
 

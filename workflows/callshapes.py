@@ -10,36 +10,31 @@ from workflows.literals import encodable, read_json, read_value
 _LONGEST_NAME = 100
 NAME_KEYS = ("name", "tool_name", "tool", "function", "action", "function_name")
 ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "params")
+_WRAPPINGS = ("tool_calls", "function_call", "function", "tool_call")
 
 
-def calls_in(value: Any, *, loose: bool) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the calls that a JSON value stands for; ``loose`` also takes a name without arguments."""
+def calls_in(value: Any, *, loose: bool, depth: int = 6) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield the calls that a JSON value stands for; ``loose`` also takes a name without arguments.
+
+    Wrappings such as ``{"tool_calls": [{"function": {…}}]}`` are followed, but not for ever.
+    """
+    if depth == 0:
+        return
     if isinstance(value, list):
         for one in value:
-            if isinstance(one, dict):
-                yield from calls_in(one, loose=loose)
-        return
+            yield from calls_in(one, loose=loose, depth=depth - 1)
     if not isinstance(value, dict):
         return
-    for key in ("tool_calls", "function_call", "function", "tool_call"):
-        inner = value.get(key)
-        if isinstance(inner, list | dict):
-            if isinstance(inner, dict) and "arguments" not in inner and "arguments" in value:
-                inner = {**inner, "arguments": value["arguments"]}
-            yield from (calls_in(inner, loose=loose) if _shallow(inner) else ())
-            return
+    inner = next((value[key] for key in _WRAPPINGS if isinstance(value.get(key), list | dict)), None)
+    if inner is not None:
+        if isinstance(inner, dict) and "arguments" in value:
+            inner = {"arguments": value["arguments"], **inner}
+        yield from calls_in(inner, loose=loose, depth=depth - 1)
+        return
     name = next((value[key] for key in NAME_KEYS if isinstance(value.get(key), str)), None)
     given = next((key for key in ARGUMENT_KEYS if key in value), None)
     if name and (given or loose):
         yield name, as_object(value[given]) if given else {}
-
-
-def _shallow(value: Any, depth: int = 8) -> bool:
-    """Whether wrappings around a call end soon enough to be followed."""
-    while depth and isinstance(value, dict | list) and value:
-        value = next(iter(value.values())) if isinstance(value, dict) else value[0]
-        depth -= 1
-    return depth > 0
 
 
 def as_object(value: Any) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ _WORD = re.compile(r"[^\W\d][\w.\-]{0,99}")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][-+]?\d{1,4})?")
 _DOUBLE = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)("?)', re.DOTALL)
 _SINGLE = re.compile(r"'([^'\\]*(?:\\.[^'\\]*)*)('?)", re.DOTALL)
-_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(U[01][0-9a-fA-F]{7}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
 _ENDS = ("", "<", "`")
 """What ends the text within brackets: its end, or the beginning of a tag or fence."""
@@ -47,9 +48,9 @@ def read_json(text: str, start: int) -> Read | None:
     """Read a JSON object or array that begins at ``start``; None if there is none."""
     try:
         value, end = _DECODER.raw_decode(text, start)
-        return Read(value=encodable(value), end=end)
     except (ValueError, RecursionError):
         return None
+    return None if _too_deep(value) else Read(value=encodable(value), end=end)
 
 
 def read_value(text: str, start: int) -> Read | None:
@@ -71,9 +72,10 @@ def plain(text: str) -> Any:
     """Read a value that stands between two tags: JSON if it is, otherwise the text itself."""
     text = text.strip()
     try:
-        return encodable(_DECODER.decode(text))
+        value = _DECODER.decode(text)
     except (ValueError, RecursionError):
         return encodable(text)
+    return encodable(text if _too_deep(value) else value)
 
 
 def encodable(value: Any) -> Any:
@@ -94,6 +96,21 @@ def _attempt(text: str, start: int, read: Callable[[_Reader], Any]) -> Read | No
     except Unreadable:
         return None
     return Read(value=encodable(value), end=reader.at, closed=reader.closed, cut=reader.cut, strict=False)
+
+
+def _too_deep(value: Any) -> bool:
+    """Whether a value is nested too deeply to be written again from any depth of the stack."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, list | dict)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _finite(text: str) -> float:
@@ -224,4 +241,4 @@ class _Reader:
 
 def _unescaped(found: re.Match[str]) -> str:
     code = found[1]
-    return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES.get(code, code)
+    return chr(min(int(code[1:], 16), sys.maxunicode)) if len(code) > 1 else _ESCAPES.get(code, code)

@@ -60,8 +60,8 @@ _BARE_CALL = re.compile(
 class Markup:
     """Goes through one reply from marker to marker.
 
-    Afterwards ``requests`` holds names and arguments (None if they could not be read) in order, ``deviations`` the ways in
-    which they were written, and ``unreadable`` counts what began like a request and could not be read.
+    Afterwards ``requests`` holds names and arguments (None if they could not be read) in order, ``deviations`` the
+    ways in which they were written, and ``unreadable`` counts what began like a request and could not be read.
     """
 
     def __init__(self, text: str) -> None:

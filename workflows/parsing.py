@@ -1,7 +1,7 @@
 """Reads what a model asks for out of its reply, in whatever dialect it was trained to ask.
 
-``parse_reply`` never raises and takes linear time. What deviates from the asked-for form is told, and decides nothing. The
-dialects are described in ``workflows/dialects.py``, which can also write each of them.
+``parse_reply`` never raises and takes linear time. What deviates from the asked-for form is told, and decides
+nothing. The dialects are described in ``workflows/dialects.py``, which can also write each of them.
 """
 
 from __future__ import annotations

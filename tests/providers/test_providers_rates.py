@@ -233,7 +233,7 @@ def test_burst_of_refusals_cuts_once(clock) -> None:
     for sent_at in sent:
         limiter.on_rejected(sent_at, None)
     assert limiter.limit_qps == pytest.approx(70.0)
-    assert limiter.reason == "429: cut from 100.0 to 70.0/s"
+    assert limiter.reason == "cut from 100.0 to 70.0/s, after a 429"
     clock.time += 1.0
     limiter.on_rejected(clock.now() - 0.5, None)
     assert limiter.limit_qps == pytest.approx(49.0)

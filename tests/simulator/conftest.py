@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,26 +72,49 @@ class Server:
         value: dict[str, Any] = self.send("GET", "/stats?trials=1" if with_trials else "/stats").value
         return value
 
+    def close_stdin(self) -> None:
+        """Let the simulator's standard input reach its end of file."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None
 
-@pytest.fixture
-def launch() -> Iterator[Callable[..., Server]]:
-    """Start simulators with these options; without latency unless told otherwise."""
-    started: list[subprocess.Popen[str]] = []
+
+@contextmanager
+def running_servers() -> Iterator[Callable[..., Server]]:
+    """Start simulators with these options, without latency unless told otherwise; all are gone at the end."""
+    started: list[Server] = []
 
     def start(*options: str) -> Server:
         command = [sys.executable, "-m", "simulator", "--port", "0", "--latency", "0", *options]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        server = Server(process, 0)
+        started.append(server)
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith(ANNOUNCEMENT):
             _, errors = process.communicate(timeout=START_TIMEOUT_S)
             pytest.fail(f"the simulator did not start: {errors}")
-        return Server(process, int(line.removeprefix(ANNOUNCEMENT)))
+        server.port = int(line.removeprefix(ANNOUNCEMENT))
+        return server
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.process.kill()
+            server.process.communicate()
+
+
+@pytest.fixture
+def launch() -> Iterator[Callable[..., Server]]:
+    """Start simulators for one test."""
+    with running_servers() as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def plain() -> Iterator[Server]:
+    """A simulator without options, shared by tests that do not look at its counts."""
+    with running_servers() as start:
+        yield start()

@@ -18,8 +18,8 @@ AZURE = "/openai/deployments/any-name-2/chat/completions"
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/agent/v3/chat/completions", "/chat/completions"])
-def test_any_prefix_of_the_openai_form_answers(launch: Callable[..., Any], path: str) -> None:
-    reply = launch().send("POST", path, HELLO, BEARER)
+def test_any_prefix_of_the_openai_form_answers(plain: Any, path: str) -> None:
+    reply = plain.send("POST", path, HELLO, BEARER)
     assert reply.status == 200
     choice = reply.value["choices"][0]
     assert choice["message"]["role"] == "assistant"
@@ -39,8 +39,8 @@ def test_azure_form_takes_any_deployment_and_its_own_key_header(launch: Callable
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Basic abc"}, {"Authorization": "Bearer "}])
-def test_request_without_a_key_is_refused_in_openais_shape(launch: Callable[..., Any], headers: dict[str, str]) -> None:
-    reply = launch().send("POST", "/v1/chat/completions", HELLO, headers)
+def test_request_without_a_key_is_refused_in_openais_shape(plain: Any, headers: dict[str, str]) -> None:
+    reply = plain.send("POST", "/v1/chat/completions", HELLO, headers)
     assert reply.status == 401
     assert reply.value["error"]["code"] == "invalid_api_key"
 
@@ -52,13 +52,21 @@ def test_denied_keys_and_models_are_refused_and_others_are_not(launch: Callable[
     assert server.ask().status == 200
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"{", b"[]", b"{}", b'{"model":"m","messages":[]}', b'{"model":"m","messages":["x"]}',
-     b'{"messages":[{"role":"user","content":"x"}]}', b'{"model":"m","stream":true,"messages":[{}]}'],
-)  # fmt: skip
-def test_malformed_request_is_told_as_400(launch: Callable[..., Any], body: bytes) -> None:
-    reply = launch().send("POST", "/v1/chat/completions", body, BEARER)
+MALFORMED = [
+    b"{",
+    b"[]",
+    b"{}",
+    b'{"model":"m","messages":[]}',
+    b'{"model":"m","messages":["x"]}',
+    b'{"model":"m","messages":[{"content":"x"}]}',
+    b'{"messages":[{"role":"user","content":"x"}]}',
+    b'{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}',
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED)
+def test_malformed_request_is_told_as_400(plain: Any, body: bytes) -> None:
+    reply = plain.send("POST", "/v1/chat/completions", body, BEARER)
     assert reply.status == 400
     assert reply.value["error"]["message"]
 
@@ -66,25 +74,24 @@ def test_malformed_request_is_told_as_400(launch: Callable[..., Any], body: byte
 @pytest.mark.parametrize(
     "header", ["x", "[]", '{"key": "k"}', '{"key":"k","task":"t","epoch":"z","seed":1,"model":"m"}']
 )
-def test_malformed_trial_header_is_told_as_400(launch: Callable[..., Any], header: str) -> None:
-    reply = launch().send("POST", "/v1/chat/completions", HELLO, {**BEARER, "x-simulated-trial": header})
+def test_malformed_trial_header_is_told_as_400(plain: Any, header: str) -> None:
+    reply = plain.send("POST", "/v1/chat/completions", HELLO, {**BEARER, "x-simulated-trial": header})
     assert reply.status == 400
 
 
-def test_odd_message_contents_are_read(launch: Callable[..., Any]) -> None:
+def test_odd_message_contents_are_read(plain: Any) -> None:
     parts = {"role": "user", "content": [{"type": "text", "text": "Hello."}, {"type": "image_url"}]}
-    messages = [parts, {"role": "assistant", "content": None, "tool_calls": None}, {"role": "user"}]
-    reply = launch().send("POST", "/v1/chat/completions", {"model": "m", "messages": messages}, BEARER)
+    messages = [parts, {"role": "assistant", "content": None, "tool_calls": None}, {"role": "tool", "content": "[3"}]
+    reply = plain.send("POST", "/v1/chat/completions", {"model": "m", "messages": messages}, BEARER)
     assert reply.status == 200
 
 
-def test_models_and_health_answer_without_a_key(launch: Callable[..., Any]) -> None:
-    server = launch()
-    names = [one["id"] for one in server.send("GET", "/v1/models").value["data"]]
+def test_models_and_health_answer_without_a_key(plain: Any) -> None:
+    names = [one["id"] for one in plain.send("GET", "/v1/models").value["data"]]
     assert "qwen2.5-72b-instruct" in names
     assert "default" not in names
-    assert server.send("GET", "/healthz").status == 200
-    assert server.send("GET", "/nothing").status == 404
+    assert plain.send("GET", "/healthz").status == 200
+    assert plain.send("GET", "/nothing").status == 404
 
 
 def test_stats_tell_repeats_by_trial_and_turn(launch: Callable[..., Any]) -> None:
@@ -126,9 +133,9 @@ def test_reset_starts_all_counts_anew(launch: Callable[..., Any]) -> None:
 def test_client_that_gives_up_leaves_nothing_in_flight_and_is_not_served(launch: Callable[..., Any]) -> None:
     server = launch("--latency", "300", "--latency-sigma", "0")
     body = json.dumps(HELLO).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n\r\n"
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", "Authorization: Bearer k", f"Content-Length: {len(body)}"]
     with socket.create_connection(("127.0.0.1", server.port)) as client:
-        client.sendall(head.encode() + body)
+        client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         _until(lambda: server.stats()["in_flight"] == 1)
     _until(lambda: server.stats()["in_flight"] == 0)
     stats = server.stats()
