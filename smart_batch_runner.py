@@ -354,11 +354,11 @@ def open_shard(
 
 def serve_supervisor(run_path: Path, number: int) -> int:
     """Run as the supervisor's child: fed over standard input, reporting on standard output."""
+    from commands.workloads import open_workload
     from processes.parent import Parent
     from providers.keys import Environment
     from stores.run_directory import open_run
     from trials.spec import ShardOrder
-    from workflows.workload import WorkflowWorkload
 
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
@@ -366,7 +366,9 @@ def serve_supervisor(run_path: Path, number: int) -> int:
     order = ShardOrder.from_json(run.read_json(f"shards/{number:02d}/shard.json"))
     parent = Parent(sys.stdin.fileno(), sys.stdout.fileno(), silence_s=order.silence_s)
     try:
-        shard = open_shard(run, number, order, feed=parent, workload=WorkflowWorkload(), environment=Environment.read())
+        shard = open_shard(
+            run, number, order, feed=parent, workload=open_workload(run.spec), environment=Environment.read()
+        )
     except RunnerError as problem:
         parent.send("fatal", message=str(problem), everyone=False)
         return EXIT_CANNOT_WORK
@@ -381,7 +383,12 @@ def serve_alone(values: dict[str, Any], name: str | None) -> int:
     with prepare_alone(values, name) as alone:
         feed = OwnFeed(alone.dispatcher, alone.number, alone.begun, alone.show)
         shard = open_shard(
-            alone.run, alone.number, alone.order, feed=feed, workload=alone.workload, environment=alone.environment
+            alone.run,
+            alone.number,
+            alone.order,
+            feed=feed,
+            workload=alone.request.workload,
+            environment=alone.environment,
         )
 
         def interrupted(*_: Any) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from workflows.workload import WorkflowWorkload
 
 from commands.ledger import begun, standing, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
@@ -42,7 +41,6 @@ class Alone:
     store: ResultsStore
     dispatcher: Dispatcher
     begun: dict[int, Any]
-    workload: WorkflowWorkload
     environment: Environment
     request: Request
     display: Display
@@ -96,15 +94,15 @@ class Alone:
 @contextmanager
 def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
     """Check, open and lock everything for one shard; let go of it at the end. Raises UsageError."""
-    environment, workload = Environment.read(), WorkflowWorkload()
-    request = resolve(values, environment, workload)
+    environment = Environment.read()
+    request = resolve(values, environment)
     number = _pick(request, name)
     with ExitStack() as stack:
         store = open_store(request.results_dir, simulated=request.spec.simulated, form=request.options.storage_format)
         run = open_or_create(request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh)
         stack.callback(run.lock(shared=True).release)
         take_in(store, request.logs_dir, run, click.echo)
-        plan = TrialPlan(request.spec, workload)
+        plan = TrialPlan(request.spec, request.workload)
         now = standing(plan, store, run)
         dispatcher = Dispatcher(
             plan, request.shard_models(), done=now.done(retry_errors=request.options.retry_errors), balance="even"
@@ -127,7 +125,6 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
             store=store,
             dispatcher=dispatcher,
             begun=begun(run, (number for number in range(len(plan)) if number not in done)),
-            workload=workload,
             environment=environment,
             request=request,
             display=display,

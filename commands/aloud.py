@@ -66,9 +66,9 @@ def run_aloud(
     values: Mapping[str, Any], count: str, make_run: Callable[[WorkflowWorkload, Aloud, Deployment], Run]
 ) -> int:
     """Run the first trials of a run and print them; return the exit code."""
-    environment, workload = Environment.read(), WorkflowWorkload()
-    request = resolve(values, environment, workload)
-    plan = TrialPlan(request.spec, workload)
+    environment = Environment.read()
+    request = resolve(values, environment)
+    plan = TrialPlan(request.spec, request.workload)
     wanted = whole("--count", count, 1, len(plan))
     with ExitStack() as stack:
         deployment = request.deployments[0]
@@ -87,7 +87,7 @@ def run_aloud(
             observe=lambda seen: None,
         )
         aloud = Aloud(client)
-        run = make_run(workload, aloud, deployment)
+        run = make_run(request.workload, aloud, deployment)
         try:
             rows = [_one(plan.trial(number), run) for number in range(wanted)]
         except ProviderError as problem:

@@ -20,6 +20,7 @@ from trials.words import Cell, Deployment, Sampling, Workload
 if TYPE_CHECKING:
     from providers.catalog import Catalog, Entry
     from providers.keys import Environment
+    from workflows.workload import WorkflowWorkload
 
 MOST_INSTANCES = 100_000
 MOST_TRIALS = 20_000_000
@@ -33,6 +34,7 @@ class Request:
     """A checked run: what is asked, how, of whom, and where results go. ``simulator_url`` is empty for our own."""
 
     spec: RunSpec
+    workload: WorkflowWorkload
     options: RunOptions
     deployments: tuple[Deployment, ...]
     results_dir: Path
@@ -48,14 +50,17 @@ class Request:
         return {shard: deployment.model for shard, deployment in self.shards().items()}
 
 
-def resolve(values: Values, environment: Environment, workload: Workload, *, need_keys: bool = True) -> Request:
+def resolve(values: Values, environment: Environment, *, need_keys: bool = True) -> Request:
     """Check everything the user wrote. Raises UsageError for the first thing that is wrong."""
+    from commands.workloads import open_workload
     from providers.catalog import load_catalog
 
     catalog = load_catalog(Path(values["catalog"]) if values["catalog"] else None)
     entries = _entries(values, catalog)
     simulated = values["simulate"] or bool(values["simulator_url"])
-    spec = _spec(values, entries, workload.definition, simulated)
+    spec = _spec(values, entries, simulated)
+    workload = open_workload(spec)
+    spec = replace(spec, definition=workload.definition)
     options = _options(values, environment)
     deployments = _deployments(entries, spec, options, environment, values["simulator_url"])
     if need_keys:
@@ -65,6 +70,7 @@ def resolve(values: Values, environment: Environment, workload: Workload, *, nee
     results = values["results_dir"] or ("results/simulated" if simulated else "results")
     return Request(
         spec=spec,
+        workload=workload,
         options=options,
         deployments=deployments,
         results_dir=Path(results),
@@ -82,10 +88,9 @@ def _entries(values: Values, catalog: Catalog) -> list[Entry]:
     return [catalog.model(model) for model in models]
 
 
-def _spec(values: Values, entries: list[Entry], definition: str, simulated: bool) -> RunSpec:
-    from workflows.prompts import PROMPT_GROUPS, PROMPT_TYPES
-
+def _spec(values: Values, entries: list[Entry], simulated: bool) -> RunSpec:
     from workflows.flaws import SEVERITIES
+    from workflows.prompts import PROMPT_GROUPS, PROMPT_TYPES
     from workflows.tasks import DIFFICULTIES, TASK_TYPES
 
     rates = split(values["tool_success_rates"]) or ("0.8",)
@@ -97,11 +102,12 @@ def _spec(values: Values, entries: list[Entry], definition: str, simulated: bool
         tool_success_rates=tuple(dict.fromkeys(number("--tool-success-rate", rate, 0, 1) for rate in rates)),
         num_instances=whole("--num-instances", values["num_instances"] or "20", 1, MOST_INSTANCES),
         sampling={entry.model: _sampling(values, entry) for entry in entries},
-        definition=definition,
+        definition="",
         severity=name_of("--severity", values["severity"] or "severe", SEVERITIES),
         tool_protocol=name_of("--tool-protocol", values["tool_protocol"] or "tags", TOOL_PROTOCOLS),
         seed=whole("--seed", values["seed"] or "42", 0, 2**63 - 1),
         simulated=simulated,
+        drawn_for=values.get("drawn_for", ()),
     )
 
 

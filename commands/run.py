@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from workflows.workload import WorkflowWorkload
 
 from commands.ledger import Standing, begun, standing, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
@@ -41,9 +40,9 @@ STATUS_EVERY_S = 1.0
 
 def dry_run(values: Mapping[str, Any]) -> int:
     """Print the plan as a table; start and write nothing."""
-    environment, workload = Environment.read(), WorkflowWorkload()
-    request = resolve(values, environment, workload, need_keys=False)
-    plan = TrialPlan(request.spec, workload)
+    environment = Environment.read()
+    request = resolve(values, environment, need_keys=False)
+    plan = TrialPlan(request.spec, request.workload)
     shares = even_split(plan, request.shard_models())
     rows = [
         PlanRow(
@@ -60,15 +59,15 @@ def dry_run(values: Mapping[str, Any]) -> int:
     ]
     caption = f"{len(plan)} trials, rate mode {request.options.rate_mode}"
     render_plan(rows, sys.stdout, caption=caption, start_when_ready=request.options.stagger_s is None)
-    for line in _eligibility(request, workload):
+    for line in _eligibility(request):
         print(line)
     return EXIT_SCORED
 
 
 def run(values: Mapping[str, Any]) -> int:
     """Do what the user asked, from the first check to the result table; return the exit code."""
-    environment, workload = Environment.read(), WorkflowWorkload()
-    request = resolve(values, environment, workload)
+    environment = Environment.read()
+    request = resolve(values, environment)
     with ExitStack() as stack:
         store = open_store(request.results_dir, simulated=request.spec.simulated, form=request.options.storage_format)
         directory = open_or_create(request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh)
@@ -76,7 +75,7 @@ def run(values: Mapping[str, Any]) -> int:
         display = choose_display(sys.stdout)
         stack.callback(display.close)
         take_in(store, request.logs_dir, directory, display.note)
-        plan = TrialPlan(request.spec, workload)
+        plan = TrialPlan(request.spec, request.workload)
         before = standing(plan, store, directory)
         supervisor = None
         if len(before.done(retry_errors=request.options.retry_errors)) < len(plan):
@@ -287,11 +286,11 @@ def _key_name(deployment: Deployment, environment: Environment) -> str:
     return key.name if key else f"{deployment.key_names[0]} (not set)"
 
 
-def _eligibility(request: Request, workload: WorkflowWorkload) -> list[str]:
+def _eligibility(request: Request) -> list[str]:
     """Say for which cells some tasks cannot carry the flaw and are replaced by others."""
     lines: dict[str, None] = {}
-    for cell in planned_cells(request.spec, workload):
-        eligible, total = workload.eligible(cell)
+    for cell in planned_cells(request.spec, request.workload):
+        eligible, total = request.workload.eligible(cell)
         if eligible < total:
             text = f"{cell.prompt_type} ({cell.severity}): {eligible} of {total} {cell.task_type} tasks are eligible"
             lines[text] = None

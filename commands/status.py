@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 import orjson
-from workflows.workload import WorkflowWorkload
 
 from commands.ledger import standing, take_in
 from commands.options import EXIT_SCORED
 from commands.values import nearest
+from commands.workloads import open_workload
 from stores.results import read_store
 from stores.run_directory import RunDirectory, runs_in
 from telemetry.live import write_view
@@ -72,7 +72,7 @@ def _last_view(run: RunDirectory) -> RunView:
 
 def _at_rest(run: RunDirectory, view: RunView, logs_dir: Path) -> RunView:
     """Return the picture of a run that no process works on, counted afresh from its journals."""
-    workload = WorkflowWorkload()
+    workload = open_workload(run.spec)
     if run.spec.definition != workload.definition:
         return replace(view, state="ended", message="made by another version of the benchmark; counts as it left them")
     store = read_store(run.results_dir)

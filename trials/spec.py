@@ -18,7 +18,7 @@ class RunSpec:
     """The options that define trials. Two runs with equal specs ask the same, whatever their options.
 
     ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the
-    workload's.
+    workload's. ``drawn_for`` names flaws: only tasks that can carry all of them are drawn, in every cell.
     """
 
     models: tuple[str, ...]
@@ -34,6 +34,7 @@ class RunSpec:
     max_turns: int = 10
     seed: int = 42
     simulated: bool = False
+    drawn_for: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-like dict that ``from_json`` reads back."""
@@ -43,7 +44,7 @@ class RunSpec:
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
         """Rebuild a spec from ``to_json``'s dict. Raises TypeError for unknown or missing fields."""
         fields = dict(value)
-        for name in ("models", "prompt_types", "difficulties", "task_types", "tool_success_rates"):
+        for name in ("models", "prompt_types", "difficulties", "task_types", "tool_success_rates", "drawn_for"):
             fields[name] = tuple(fields[name])
         fields["sampling"] = {model: Sampling(**one) for model, one in fields["sampling"].items()}
         return cls(**fields)

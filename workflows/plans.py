@@ -123,7 +123,7 @@ def write_step(number: int, step: PlanStep) -> str:
 
 def read_steps(text: str) -> tuple[PlanStep, ...]:
     """Read the steps of a written plan out of a text; lines that are no steps are passed over."""
-    return tuple(step for step in map(_read_step, text.splitlines()) if step)
+    return tuple(step for step in map(_read_step, text.split("\n")) if step)
 
 
 _STEP = re.compile(r"\d{1,4}\. (\w{1,80}) (?=\{)")

@@ -5,58 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 import pytest
+from played_trials import CELL, decisions, play, trial_of
 
-from simulator.asked import Asked, Identity
 from simulator.brain import FINISH, MAX_TRIES, Action, Brain, View
 from simulator.dice import SeededDice, all_outcomes
-from simulator.models import ModelTable, SimulatedModel, Skill
+from simulator.models import Skill
 from simulator.odds import Odds
-from simulator.speaker import Speaker
-from trials.words import FULL, Cell, Completion, Marked, Message, Trial
+from trials.words import FULL, Trial
 from workflows.dialects import DIALECTS
 from workflows.flaws import FLAWS
 from workflows.plans import optimal_plan
 from workflows.prompts import plan_for
 from workflows.tasks import DIFFICULTIES, TASK_TYPES, builtin_library
-from workflows.workload import WorkflowWorkload
 
 PERFECT = Skill(p_right=1, p_follow=1, p_recover=1, p_arguments=1)
 FAIR = Skill(p_right=0.8, p_follow=0.8, p_recover=0.7, p_arguments=0.9)
-CELL = Cell(model="m", prompt_type="optimal", tool_success_rate=0.8, difficulty="easy", task_type="data_pipeline")
-
-
-@cache
-def workload() -> WorkflowWorkload:
-    return WorkflowWorkload()
-
-
-def trial_of(cell: Cell, instance: int) -> Trial:
-    return workload().trial(cell, instance, instance)
-
-
-def play(trial: Trial, skill: Skill, dialect: str = "tag") -> Marked:
-    """Run one trial with a simulated model in this process."""
-    speak = Speaker(ModelTable({"default": SimulatedModel(skill=skill, dialect=dialect)}))
-    seed = trial.cell.seed
-    identity = Identity(
-        trial_key=trial.trial_key, task_id=trial.task_id, epoch=trial.epoch, seed=seed, model=trial.cell.model
-    )
-
-    def chat(messages: Sequence[Message], tools: object = None) -> Completion:
-        plain = [{**one, "content": one.get("content") or ""} for one in messages]
-        turn = sum(one["role"] == "assistant" for one in plain)
-        asked = Asked(key="k", deployment="m", identity=identity, messages=plain, tools=tools or (), turn=turn)  # type: ignore[arg-type]
-        spoken = speak(asked)
-        return Completion(text=spoken.text, tool_calls=spoken.tool_calls)
-
-    return workload().run(trial, chat)
-
-
-def decisions(marked: Marked) -> list[tuple[str, str, bool]]:
-    return [(call["tool"], str(call["arguments"]), call["end"] == "ok") for call in marked.detail["calls"]]
 
 
 @pytest.mark.parametrize("protocol", ["tags", "native"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from running_simulators import until
 
 from simulator.ledger import key_name
 
@@ -136,15 +136,8 @@ def test_client_that_gives_up_leaves_nothing_in_flight_and_is_not_served(launch:
     lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", "Authorization: Bearer k", f"Content-Length: {len(body)}"]
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
-        _until(lambda: server.stats()["in_flight"] == 1)
-    _until(lambda: server.stats()["in_flight"] == 0)
+        until(lambda: server.stats()["in_flight"] == 1)
+    until(lambda: server.stats()["in_flight"] == 0)
     stats = server.stats()
     assert stats["by_answer"] == {"abandoned": 1}
     assert (stats["requests"], stats["served"], stats["max_in_flight"]) == (1, 0, 1)
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
