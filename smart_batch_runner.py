@@ -249,7 +249,7 @@ class Shard:
 
     def _leave(self) -> None:
         """Stop the workers, keep what they still bring in, say goodbye."""
-        self._counts.state = "draining"
+        self._counts.state = "draining" if self._drain_asked or self._failure else "done"
         self._stop.set()
         self._pool.stop()
         give_up_at = time.monotonic() + self._drain_timeout_s

@@ -22,12 +22,17 @@ from commands.options import run_options, run_program
     "The same command resumes an interrupted run.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
+@click.option("--suite", metavar="NAMES", help="5.1, 5.2, 5.3, 5.4, 5.5 or all: a scenario, ended by its table.")
 @run_options
 @click.pass_context
-def cli(context: click.Context, /, dry_run: bool, **values: Any) -> int | None:
+def cli(context: click.Context, /, dry_run: bool, suite: str | None, **values: Any) -> int | None:
     """Run, or pass on to a sub-command."""
     if context.invoked_subcommand is not None:
         return None
+    if suite is not None:
+        from commands.suites import run_suites
+
+        return run_suites(suite, values, dry_run=dry_run)
     from commands.run import dry_run as show_plan
     from commands.run import run
 
@@ -75,6 +80,32 @@ def conversation(trial_key: str, results_dir: str) -> int:
     from commands.inspect_results import print_conversation
 
     return print_conversation(trial_key, results_dir)
+
+
+@cli.command()
+@click.argument("trial_key")
+@click.option("--results-dir", default="results", show_default=True, help="The results store.")
+def explain(trial_key: str, results_dir: str) -> int:
+    """Say why the trial whose key begins with TRIAL_KEY has the score it has."""
+    from commands.explain import explain_trial
+
+    return explain_trial(trial_key, results_dir)
+
+
+@cli.command()
+@click.argument("task_ids", nargs=-1)
+@click.option("--task-types", default="all", show_default=True, help="Only these kinds of task.")
+@click.option("--tools", metavar="NAMES", help="Only tasks that need all of these tools.")
+@click.option("--difficulty", default="easy", show_default=True, help="The rendering that is shown.")
+@click.option("--export", "export_to", metavar="FILE", help="Write the tasks to a JSON file instead.")
+@click.option("--task-library", metavar="FILE", help="Tasks of your own instead of the built-in ones.")
+@click.option("--tool-registry", metavar="FILE", help="Tools of your own beside the built-in ones.")
+@click.option("--skip-invalid", is_flag=True, help="Use what is valid in these files.")
+def tasks(task_ids: tuple[str, ...], **filters: Any) -> int:
+    """List the benchmark's tasks; show those named by TASK_IDS whole; or export them."""
+    from commands.task_list import list_tasks
+
+    return list_tasks(task_ids, **filters)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from commands.ledger import begun, standing, take_in
+from commands.ledger import begun, open_places, standing, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
 from commands.simulation import OwnSimulator
@@ -20,8 +20,8 @@ from commands.values import nearest
 from processes.dispatch import Dispatcher
 from providers.catalog import simulated
 from providers.keys import Environment
-from stores.results import ResultsStore, open_store
-from stores.run_directory import RunDirectory, open_or_create
+from stores.results import ResultsStore
+from stores.run_directory import RunDirectory
 from telemetry.live import Display, choose_display
 from trials.errors import UsageError
 from trials.plan import TrialPlan
@@ -98,8 +98,7 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
     request = resolve(values, environment)
     number = _pick(request, name)
     with ExitStack() as stack:
-        store = open_store(request.results_dir, simulated=request.spec.simulated, form=request.options.storage_format)
-        run = open_or_create(request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh)
+        store, run = open_places(request)
         stack.callback(run.lock(shared=True).release)
         take_in(store, request.logs_dir, run, click.echo)
         plan = TrialPlan(request.spec, request.workload)

@@ -22,7 +22,7 @@ BY = ("auto", "cell", "group")
 
 def merge_results(results_dir: str, logs_dir: str, form: str | None, *, compact: bool) -> int:
     """Merge every idle run; convert and compact as asked."""
-    store = _store(results_dir)
+    store = open_results(results_dir)
     if form is not None:
         store = store.convert(name_of("--storage-format", form, FORMS))
     added = take_in(store, Path(logs_dir), None, click.echo)
@@ -34,7 +34,7 @@ def merge_results(results_dir: str, logs_dir: str, form: str | None, *, compact:
 
 def report_results(results_dir: str, by: str) -> int:
     """Print the tables of everything in a store."""
-    store, by = _store(results_dir), name_of("--by", by, BY)
+    store, by = open_results(results_dir), name_of("--by", by, BY)
     tally = Tally()
     for row in store.rows():
         tally.add(row)
@@ -48,7 +48,7 @@ def report_results(results_dir: str, by: str) -> int:
 
 def print_conversation(trial_key: str, results_dir: str) -> int:
     """Print one conversation, a block per message."""
-    found = _store(results_dir).conversation(trial_key)
+    found = open_results(results_dir).conversation(trial_key)
     if found is None:
         raise UsageError(f"no trial in {results_dir} has a key that begins with {trial_key!r}")
     click.echo(f"trial {found['trial_key']} of run {found['run_id']}")
@@ -67,7 +67,8 @@ def message_text(message: dict[str, object]) -> str:
     return "\n".join(lines)
 
 
-def _store(results_dir: str) -> ResultsStore:
+def open_results(results_dir: str) -> ResultsStore:
+    """Open the store that --results-dir names. Raises UsageError, with a hint where simulated results are near."""
     path = Path(results_dir)
     try:
         return read_store(path)

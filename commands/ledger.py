@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stores.journal import replay
-from stores.results import ResultsStore
-from stores.run_directory import RunDirectory, runs_in
+from stores.results import ResultsStore, open_store
+from stores.run_directory import RunDirectory, make_directory, open_or_create, runs_in
 from trials.plan import TrialPlan
 from trials.rows import Row
 from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, STATUSES
+
+if TYPE_CHECKING:
+    from commands.request import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,15 @@ class Standing:
         counts.update(row["status"] for row in self.rows.values())
         counts["pending"] = len(self.numbers) - counts[SCORED] - counts[PROVIDER_ERROR] - counts[HARNESS_ERROR]
         return counts
+
+
+def open_places(request: Request) -> tuple[ResultsStore, RunDirectory]:
+    """Open or make the results store and the run. Raises UsageError before anything is written to either."""
+    for directory in (request.results_dir, request.logs_dir):
+        make_directory(directory)
+    store = open_store(request.results_dir, simulated=request.spec.simulated, form=request.options.storage_format)
+    run = open_or_create(request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh)
+    return store, run
 
 
 def take_in(store: ResultsStore, logs_dir: Path, run: RunDirectory | None, tell: Any) -> int:

@@ -32,6 +32,9 @@ _WHAT = (
     click.option("--tool-protocol", metavar="NAME", help="tags or native.  [default: tags]"),
     click.option("--temperature", metavar="T", help="Sampling temperature.  [default: the catalog's]"),
     click.option("--max-tokens", metavar="N", help="Longest reply in tokens.  [default: the catalog's]"),
+    click.option("--task-library", metavar="FILE", help="Tasks of your own, in WorkflowBench's or PILOT-Bench's JSON."),
+    click.option("--tool-registry", metavar="FILE", help="Tools of your own, for --task-library."),
+    click.option("--skip-invalid", is_flag=True, help="Use the valid tasks of a file that has invalid ones, too."),
     click.option("--seed", metavar="N", help="Decides tasks and tool luck.  [default: 42]"),
 )
 _WHO = (

@@ -55,6 +55,7 @@ def resolve(values: Values, environment: Environment, *, need_keys: bool = True)
     from commands.workloads import open_workload
     from providers.catalog import load_catalog
 
+    _refuse_empty(values)
     catalog = load_catalog(Path(values["catalog"]) if values["catalog"] else None)
     entries = _entries(values, catalog)
     simulated = values["simulate"] or bool(values["simulator_url"])
@@ -77,6 +78,15 @@ def resolve(values: Values, environment: Environment, *, need_keys: bool = True)
         logs_dir=Path(values["logs_dir"] or "logs"),
         simulator_url=values["simulator_url"] or "",
     )
+
+
+def _refuse_empty(values: Values) -> None:
+    """A flag with an empty value is a shell variable that was not set; its default would be a guess."""
+    for name, value in values.items():
+        texts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(text, str) and not text.strip() for text in texts):
+            flag = name.removesuffix("s") if isinstance(value, tuple) else name
+            raise UsageError(f"--{flag.replace('_', '-')}: the value is empty")
 
 
 def _entries(values: Values, catalog: Catalog) -> list[Entry]:
@@ -108,7 +118,14 @@ def _spec(values: Values, entries: list[Entry], simulated: bool) -> RunSpec:
         seed=whole("--seed", values["seed"] or "42", 0, 2**63 - 1),
         simulated=simulated,
         drawn_for=values.get("drawn_for", ()),
+        task_library=_absolute(values["task_library"]),
+        tool_registry=_absolute(values["tool_registry"]),
+        skip_invalid=values["skip_invalid"],
     )
+
+
+def _absolute(path: str | None) -> str:
+    return str(Path(path).resolve()) if path else ""
 
 
 def _sampling(values: Values, entry: Entry) -> Sampling:

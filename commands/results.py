@@ -14,20 +14,26 @@ from trials.accounting import CellKey, Tally, rate_name
 from trials.plan import TrialPlan
 from trials.rows import variant
 from trials.spec import RunSpec
+from trials.words import Cell
+
+
+def key_of_cell(cell: Cell) -> CellKey:
+    """Return the name of a cell in tables."""
+    return CellKey(cell.model, cell.prompt_type, rate_name(cell.tool_success_rate), cell.difficulty, cell.task_type)
+
+
+def planned_of(plan: TrialPlan) -> Counter[CellKey]:
+    """Return how many trials each cell of a plan has."""
+    planned: Counter[CellKey] = Counter()
+    for group in plan.groups:
+        planned.update({key_of_cell(cell): group.num_instances for cell in group.cells})
+    return planned
 
 
 def tally_of(now: Standing, spec: RunSpec, plan: TrialPlan) -> Tally:
     """Return the figures of a run, cells without a row included."""
-    planned: Counter[CellKey] = Counter()
-    variants: dict[CellKey, str] = {}
-    for group in plan.groups:
-        for cell in group.cells:
-            key = CellKey(
-                cell.model, cell.prompt_type, rate_name(cell.tool_success_rate), cell.difficulty, cell.task_type
-            )
-            planned[key] += group.num_instances
-            variants[key] = variant(cell, spec.definition)
-    tally = Tally(planned, variants)
+    cells = [cell for group in plan.groups for cell in group.cells]
+    tally = Tally(planned_of(plan), {key_of_cell(cell): variant(cell, spec.definition) for cell in cells})
     for row in now.rows.values():
         tally.add(row)
     return tally

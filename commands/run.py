@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from commands.ledger import Standing, begun, standing, take_in
+from commands.ledger import Standing, begun, open_places, standing, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, planned_cells, resolve
 from commands.results import print_results
@@ -24,8 +25,8 @@ from processes.supervisor import Inbox, Replay, ShardState, Start, Supervisor
 from providers.catalog import simulated
 from providers.keys import Environment, find_key
 from stores.journal import replay
-from stores.results import open_store
-from stores.run_directory import RunDirectory, open_or_create
+from stores.results import ResultsStore
+from stores.run_directory import RunDirectory
 from telemetry.eta import Eta
 from telemetry.live import Display, choose_display
 from telemetry.logs import open_log
@@ -41,7 +42,12 @@ STATUS_EVERY_S = 1.0
 def dry_run(values: Mapping[str, Any]) -> int:
     """Print the plan as a table; start and write nothing."""
     environment = Environment.read()
-    request = resolve(values, environment, need_keys=False)
+    print_plan(resolve(values, environment, need_keys=False), environment)
+    return EXIT_SCORED
+
+
+def print_plan(request: Request, environment: Environment) -> None:
+    """Print who would be asked what, and which tasks some flaws leave out."""
     plan = TrialPlan(request.spec, request.workload)
     shares = even_split(plan, request.shard_models())
     rows = [
@@ -61,16 +67,31 @@ def dry_run(values: Mapping[str, Any]) -> int:
     render_plan(rows, sys.stdout, caption=caption, start_when_ready=request.options.stagger_s is None)
     for line in _eligibility(request):
         print(line)
-    return EXIT_SCORED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A run that has come to its end, finished or not."""
+
+    plan: TrialPlan
+    standing: Standing
+    store: ResultsStore
+    directory: RunDirectory
+    exit_code: int
 
 
 def run(values: Mapping[str, Any]) -> int:
     """Do what the user asked, from the first check to the result table; return the exit code."""
-    environment = Environment.read()
-    request = resolve(values, environment)
+    request = resolve(values, Environment.read())
+    ended = run_request(request)
+    print_results(ended.standing, request.spec, ended.plan, ended.store, ended.directory)
+    return ended.exit_code
+
+
+def run_request(request: Request) -> Ended:
+    """Ask whatever a checked request still lacks, and merge it."""
     with ExitStack() as stack:
-        store = open_store(request.results_dir, simulated=request.spec.simulated, form=request.options.storage_format)
-        directory = open_or_create(request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh)
+        store, directory = open_places(request)
         stack.callback(directory.lock().release)
         display = choose_display(sys.stdout)
         stack.callback(display.close)
@@ -85,8 +106,8 @@ def run(values: Mapping[str, Any]) -> int:
             display.note(f"run {directory.run_id} is finished: every trial has a result, nothing is asked again")
         display.close()
         after = standing(plan, store, directory)
-        print_results(after, request.spec, plan, store, directory)
-        return _exit_code(supervisor, after, len(plan))
+        code = _exit_code(supervisor, after, len(plan))
+        return Ended(plan=plan, standing=after, store=store, directory=directory, exit_code=code)
 
 
 def _supervise(

@@ -56,7 +56,8 @@ def _reply(spoken: Spoken) -> tuple[Message, str]:
 def count_tokens(message: Message) -> int:
     """Estimate a message's tokens from its length; at least one."""
     chars = len(content_text(message))
-    calls = [call.get("function") for call in message.get("tool_calls") or () if isinstance(call, dict)]
+    written = message.get("tool_calls")
+    calls = [one.get("function") for one in written if isinstance(one, dict)] if isinstance(written, list) else []
     for function in (*calls, message.get("function_call")):
         if isinstance(function, dict):
             chars += len(str(function.get("name", ""))) + len(str(function.get("arguments", "")))

@@ -19,6 +19,7 @@ class RunSpec:
 
     ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the
     workload's. ``drawn_for`` names flaws: only tasks that can carry all of them are drawn, in every cell.
+    ``task_library`` and ``tool_registry`` are files of the user's own; empty stands for the built-in ones.
     """
 
     models: tuple[str, ...]
@@ -35,6 +36,9 @@ class RunSpec:
     seed: int = 42
     simulated: bool = False
     drawn_for: tuple[str, ...] = ()
+    task_library: str = ""
+    tool_registry: str = ""
+    skip_invalid: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-like dict that ``from_json`` reads back."""

@@ -53,8 +53,7 @@ def as_object(value: Any) -> dict[str, Any] | None:
 def tool_name(text: Any) -> str:
     """Return a tool's name without its trimmings."""
     name = str(encodable(str(text))).strip().strip("`\"'").strip()
-    name = name.removeprefix("functions.").partition(":")[0]
-    return name[:_LONGEST_NAME].lower()
+    return name.lower().removeprefix("functions.").partition(":")[0][:_LONGEST_NAME]
 
 
 def unquoted(text: str) -> str:

@@ -91,21 +91,16 @@ def _between_tags(value: Any) -> str:
 
 
 def _parameters(given: Mapping[str, Any]) -> str:
-    return "".join(
-        f'<parameter name="{key}">{_between_tags(value)}</parameter>\n' for key, value in given.items()
-    )
+    return "".join(f'<parameter name="{key}">{_between_tags(value)}</parameter>\n' for key, value in given.items())
 
 
 def _qwen_parameters(given: Mapping[str, Any]) -> str:
-    return "".join(
-        f"<parameter={key}>\n{_between_tags(value)}\n</parameter>\n" for key, value in given.items()
-    )
+    return "".join(f"<parameter={key}>\n{_between_tags(value)}\n</parameter>\n" for key, value in given.items())
 
 
 def _arg_keys(given: Mapping[str, Any]) -> str:
     return "".join(
-        f"<arg_key>{key}</arg_key>\n<arg_value>{_between_tags(value)}</arg_value>\n"
-        for key, value in given.items()
+        f"<arg_key>{key}</arg_key>\n<arg_value>{_between_tags(value)}</arg_value>\n" for key, value in given.items()
     )
 
 
@@ -122,9 +117,7 @@ _WRITERS: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
     "tag_fenced": lambda name, given: f"<tool_call>\n```json\n{_call(name, given)}\n```\n</tool_call>",
     "tag_name_json": lambda name, given: f"<tool_call>{name}\n{_json(given)}</tool_call>",
     "tag_python": lambda name, given: f"<tool_call>{_python(name, given)}</tool_call>",
-    "tag_attributes": lambda name, given: (
-        f"<tool_call name=\"{name}\" arguments='{_attribute(_json(given))}'/>"
-    ),
+    "tag_attributes": lambda name, given: f"<tool_call name=\"{name}\" arguments='{_attribute(_json(given))}'/>",
     "tag_children": lambda name, given: (
         f"<tool_call><name>{name}</name><arguments>{_json(given)}</arguments></tool_call>"
     ),
@@ -136,9 +129,7 @@ _WRITERS: Mapping[str, Callable[[str, dict[str, Any]], str]] = {
     "arg_key_value": lambda name, given: f"<tool_call>{name}\n{_arg_keys(given)}</tool_call>",
     "fenced": lambda name, given: f"```json\n{_call(name, given)}\n```",
     "bare_json": _call,
-    "function_call_text": lambda name, given: _json(
-        {"function_call": {"name": name, "arguments": _json(given)}}
-    ),
+    "function_call_text": lambda name, given: _json({"function_call": {"name": name, "arguments": _json(given)}}),
     "function_tag": lambda name, given: f"<function={name}>{_json(given)}</function>",
     "function_parameters": lambda name, given: (
         f"<tool_call>\n<function={name}>\n{_qwen_parameters(given)}</function>\n</tool_call>"

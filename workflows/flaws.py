@@ -66,9 +66,7 @@ def _renumbered(plan: Plan, step: PlanStep, at: int, place: Mapping[int, int]) -
         return Reference(step=place[kept], field=value.field)
 
     when = dict.fromkeys(
-        replace(
-            one, step=place[one.step] if one.step in place else place[max(o for o in place if o < one.step)]
-        )
+        replace(one, step=place[one.step] if one.step in place else place[max(o for o in place if o < one.step)])
         for one in step.when
     )
     return replace(
@@ -101,8 +99,7 @@ def _tool_misuse(task: Task, plan: Plan, severity: str) -> Plan | None:
 def _parameter_error(task: Task, plan: Plan, severity: str) -> Plan | None:
     chosen = shares(range(len(plan.steps)), task, "parameter_error", severity)
     steps = [
-        replace(step, arguments=_wrong(task, step)) if at in chosen else step
-        for at, step in enumerate(plan.steps)
+        replace(step, arguments=_wrong(task, step)) if at in chosen else step for at, step in enumerate(plan.steps)
     ]
     return replace(plan, steps=tuple(steps))
 

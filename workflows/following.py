@@ -40,10 +40,7 @@ def _misconfigured(optimal: Plan, damaged: Plan, transcript: Transcript) -> bool
             if given == value:
                 continue
             said = given.text if isinstance(given, Reference) else given
-            if any(
-                call.tool == right.tool and call.arguments.get(name, _ABSENT) == said
-                for call in transcript.calls
-            ):
+            if any(call.tool == right.tool and call.arguments.get(name, _ABSENT) == said for call in transcript.calls):
                 return True
     return False
 

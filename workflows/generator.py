@@ -149,9 +149,7 @@ def _walker(rng: Random, tools: Mapping[str, Tool]) -> Callable[[int], Iterator[
         name: [
             other.name
             for other in tools.values()
-            if any(
-                result.kind in parameter.accepts for result in tool.returns for parameter in other.parameters
-            )
+            if any(result.kind in parameter.accepts for result in tool.returns for parameter in other.parameters)
         ]
         for name, tool in tools.items()
     }
@@ -179,9 +177,7 @@ def _in_order(names: tuple[str, ...], tools: Mapping[str, Tool]) -> bool:
     )
 
 
-def _task(
-    task_type: str, number: int, names: tuple[str, ...], rng: Random, tools: Mapping[str, Tool]
-) -> Task:
+def _task(task_type: str, number: int, names: tuple[str, ...], rng: Random, tools: Mapping[str, Tool]) -> Task:
     scenario = Scenario(rng, number)
     code = f"{_CODES[task_type]}-{number:03d}"
     inputs: dict[str, Any] = {}
@@ -198,8 +194,7 @@ def _task(
         expected_outputs=_expected(steps, tools),
         data_needs=tuple(step.sources for step in steps),
         order_needs=tuple(
-            frozenset(at for at, other in enumerate(names) if other in tools[name].dependencies)
-            for name in names
+            frozenset(at for at, other in enumerate(names) if other in tools[name].dependencies) for name in names
         ),
         toolset=tools,
         constraints={"timeout": 300, "max_retries": 3},

@@ -52,9 +52,7 @@ _BARE_JSON = re.compile(
     r"\{\s{0,20}[\"'](?:name|tool|tool_name|function|function_call|tool_calls|action|type|arguments|parameters)[\"']\s{0,20}:"
 )
 _BARE_CALLS = re.compile(r"\[\s{0,20}[^\W\d][\w.]{0,99}\(")
-_BARE_CALL = re.compile(
-    r"^[ \t]{0,8}[^\W\d]\w{0,60}_\w{0,60}\((?=\s{0,20}(?:\w{1,80}\s{0,4}=|\)))", re.MULTILINE
-)
+_BARE_CALL = re.compile(r"^[ \t]{0,8}[^\W\d]\w{0,60}_\w{0,60}\((?=\s{0,20}(?:\w{1,80}\s{0,4}=|\)))", re.MULTILINE)
 
 
 class Markup:

@@ -76,26 +76,34 @@ def _native(completion: Completion) -> ParsedReply:
     calls = completion.tool_calls
     return ParsedReply(
         requests=tuple(
-            ParsedCall(
-                name=tool_name(call.name), arguments=as_object(call.arguments), id=str(call.id), native=True
-            )
+            ParsedCall(name=tool_name(call.name), arguments=as_object(call.arguments), id=str(call.id), native=True)
             for call in calls
         ),
-        deviations=tuple(
-            dict.fromkeys("openai_tool_calls" if call.id else "function_call" for call in calls)
-        ),
+        deviations=tuple(dict.fromkeys("openai_tool_calls" if call.id else "function_call" for call in calls)),
     )
 
 
 def _spoken(text: str) -> ParsedReply:
     said = without_thinking(text)
-    markup = Markup(said)
+    markup = Markup(_without_claims(said))
     markup.read()
     return ParsedReply(
         requests=tuple(ParsedCall(name=name, arguments=arguments) for name, arguments in markup.requests),
         deviations=(*markup.deviations, *(("think",) if said != text else ())),
         unreadable=markup.unreadable,
     )
+
+
+def _without_claims(text: str) -> str:
+    """Return a reply without the results that the model makes up, which may look like calls."""
+    pieces, at = [], 0
+    while opened := _CLAIM.search(text, at):
+        closed = _CLAIM_END.search(text, opened.end())
+        if closed is None:
+            break
+        pieces.append(text[at : opened.start()])
+        at = closed.end()
+    return "".join([*pieces, text[at:]])
 
 
 def without_thinking(text: str) -> str:
@@ -118,3 +126,5 @@ def without_thinking(text: str) -> str:
 _THINK = re.compile(
     r"<\s{0,4}/?\s{0,4}(?:think|thinking|thought|reasoning)\s{0,4}>|◁/?think▷|\[/?THINK\]", re.IGNORECASE
 )
+_CLAIM = re.compile(r"<(?:tool_result|tool_response|tool_output|observation)>", re.IGNORECASE)
+_CLAIM_END = re.compile(r"</(?:tool_result|tool_response|tool_output|observation)>", re.IGNORECASE)

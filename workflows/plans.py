@@ -77,9 +77,7 @@ def optimal_plan(task: Task, tool_success_rate: float, max_turns: int) -> Plan:
     return Plan(
         steps=tuple(_plan_step(task, step, order) for step in order),
         swaps=tuple(
-            (at, at + 1)
-            for at, (this, following) in enumerate(pairwise(order))
-            if this not in needs[following]
+            (at, at + 1) for at, (this, following) in enumerate(pairwise(order)) if this not in needs[following]
         ),
         spare=max(0, max_turns - len(order)),
         value=solution.choice((0, 0), max_turns).value,
@@ -91,9 +89,7 @@ def _plan_step(task: Task, step: int, order: list[int]) -> PlanStep:
     return PlanStep(
         tool=task.steps[step].tool,
         arguments={
-            name: Reference(step=place[value.step], field=value.field)
-            if isinstance(value, Reference)
-            else value
+            name: Reference(step=place[value.step], field=value.field) if isinstance(value, Reference) else value
             for name, value in task.steps[step].arguments.items()
         },
         when=tuple(Condition(step=place[need]) for need in sorted(task.needs[step], key=place.__getitem__)),

@@ -42,9 +42,7 @@ class Process:
     def actions(self, state: State) -> list[int]:
         """Return the steps that are worth calling at all: not yet right, and with the results they work on."""
         ran, right = state
-        return [
-            step for step, data in enumerate(self.data_needs) if not right >> step & 1 and data & ran == data
-        ]
+        return [step for step, data in enumerate(self.data_needs) if not right >> step & 1 and data & ran == data]
 
     def transition(self, state: State, step: int) -> tuple[float, State]:
         """Return the probability that a call succeeds, and the state if it does; otherwise nothing changes."""

@@ -95,9 +95,7 @@ def read_plan(messages: Sequence[Message]) -> tuple[PlanStep, ...]:
 
 def plan_diff(optimal: Plan, damaged: Plan) -> str:
     """Return a unified diff without context from the optimal plan to the damaged one."""
-    lines = difflib.unified_diff(
-        write_plan(optimal).splitlines(), write_plan(damaged).splitlines(), lineterm="", n=0
-    )
+    lines = difflib.unified_diff(write_plan(optimal).splitlines(), write_plan(damaged).splitlines(), lineterm="", n=0)
     return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
 
 
@@ -155,9 +153,7 @@ def _function(tool: Tool) -> dict[str, Any]:
 
 def _schema(parameter: Parameter) -> dict[str, Any]:
     names = {"min_length": "minLength", "max_length": "maxLength"}
-    bounds = {
-        names.get(name, name): value for name, value in parameter.constraints.items() if name != "prefix"
-    }
+    bounds = {names.get(name, name): value for name, value in parameter.constraints.items() if name != "prefix"}
     return {"type": parameter.type, "description": parameter.description, **bounds}
 
 

@@ -44,9 +44,7 @@ def chance(rate: float, dependencies_met: bool) -> float:
 def fault(tool: Tool, seed: int, task_id: str, epoch: int, call_index: int) -> str:
     """Draw which of the tool's own errors an unlucky call returns; a bad argument is never one of them."""
     codes = [one.code for one in tool.errors if one.code != INVALID_INPUT]
-    return (
-        choose(codes, "fault", seed, task_id, epoch, tool.name, call_index) if codes else "OPERATION_FAILED"
-    )
+    return choose(codes, "fault", seed, task_id, epoch, tool.name, call_index) if codes else "OPERATION_FAILED"
 
 
 def payload(tool: Tool, arguments: Mapping[str, Any], seed: int, task_id: str, epoch: int) -> dict[str, Any]:
@@ -66,8 +64,6 @@ def _value(field: ReturnField, name: str, arguments: Mapping[str, Any]) -> Any:
     if field.kind == "url":
         return f"https://{name}.example.com"
     if field.kind == "path":
-        folder = (
-            arguments.get("destination") or arguments.get("file") or arguments.get("directory") or "/data"
-        )
+        folder = arguments.get("destination") or arguments.get("file") or arguments.get("directory") or "/data"
         return f"{folder}/{name}" if "directory" in arguments else f"{folder}.{name[:4]}"
     return f"{_PREFIXES.get(field.kind, field.kind)}_{name}"

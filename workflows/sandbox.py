@@ -124,9 +124,7 @@ class Sandbox:
             outputs=outputs,
         )
 
-    def _refused(
-        self, turn: int, name: str, given: dict[str, Any], end: str, code: str, reason: str
-    ) -> CallRecord:
+    def _refused(self, turn: int, name: str, given: dict[str, Any], end: str, code: str, reason: str) -> CallRecord:
         step = self._task.step_of(name)
         in_order = step is None or self._task.needs[step] <= self._outputs.keys()
         return CallRecord(

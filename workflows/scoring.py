@@ -166,10 +166,7 @@ def _longest_ordered(task: Task, calls: Sequence[CallRecord]) -> int:
                 places[call.step] = place
     before = closure(task.needs)
     clashes = [
-        (early, late)
-        for late in places
-        for early in before[late] & places.keys()
-        if places[early] > places[late]
+        (early, late) for late in places for early in before[late] & places.keys() if places[early] > places[late]
     ]
     return next(
         size

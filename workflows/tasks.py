@@ -210,9 +210,7 @@ def _visible(task: Task, difficulty: str) -> tuple[str, ...]:
 def resolve(arguments: Mapping[str, Any], outputs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the arguments with each reference replaced by its value, or by its text if there is none yet."""
     return {
-        name: outputs.get(value.step, {}).get(value.field, value.text)
-        if isinstance(value, Reference)
-        else value
+        name: outputs.get(value.step, {}).get(value.field, value.text) if isinstance(value, Reference) else value
         for name, value in arguments.items()
     }
 

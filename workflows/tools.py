@@ -75,9 +75,7 @@ class Tool:
             "name": self.name,
             "description": self.description,
             "parameters": [_parameter_json(one) for one in self.parameters],
-            "returns": [
-                {"name": one.name, "type": one.type, "description": one.description} for one in self.returns
-            ],
+            "returns": [{"name": one.name, "type": one.type, "description": one.description} for one in self.returns],
             "errors": [{"code": one.code, "description": one.description} for one in self.errors],
             "dependencies": list(self.dependencies),
             "metadata": dict(self.metadata),

@@ -65,9 +65,7 @@ class WorkflowWorkload:
         epoch, place = divmod(instance, len(tasks))
         task = tasks[place]
         asked = self._asked(_as_asked(cell), task)
-        key = digest(
-            [asked, self._rules, self._content(task), cell.model, asdict(cell.sampling), cell.seed, epoch]
-        )
+        key = digest([asked, self._rules, self._content(task), cell.model, asdict(cell.sampling), cell.seed, epoch])
         return Trial(number=number, trial_key=key, cell=cell, task_id=task.task_id, epoch=epoch)
 
     def run(self, trial: Trial, chat: Chat) -> Marked:
@@ -80,9 +78,7 @@ class WorkflowWorkload:
         flaws = tuple(dict.fromkeys((*self._control_for, *([flaw] if flaw else []))))
         return self._order(cell.task_type, cell.seed, flaws, cell.severity or "severe")
 
-    def _eligible_order(
-        self, task_type: str, seed: int, flaws: Sequence[str], severity: str
-    ) -> tuple[Task, ...]:
+    def _eligible_order(self, task_type: str, seed: int, flaws: Sequence[str], severity: str) -> tuple[Task, ...]:
         return tuple(
             task
             for task in self.library.order(task_type, seed)

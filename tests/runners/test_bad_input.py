@@ -32,6 +32,7 @@ MISTAKES = {
     "count of zero": ((*SIMULATED, "--num-instances", "0"), {}, ("--num-instances", "0")),
     "count in words": ((*SIMULATED, "--num-instances", "abc"), {}, ("--num-instances", "'abc'")),
     "empty count": ((*SIMULATED, "--num-instances", ""), {}, ("--num-instances",)),
+    "empty rate": ((*SIMULATED, "--tool-success-rate", ""), {}, ("--tool-success-rate",)),
     "half an instance": ((*SIMULATED, "--num-instances", "2.5"), {}, ("--num-instances", "'2.5'")),
     "more instances than sensible": ((*SIMULATED, "--num-instances", "10000000"), {}, ("--num-instances", "100,000")),
     "no shards": ((*SIMULATED, "--shards", "0"), {}, ("--shards",)),

@@ -81,7 +81,7 @@ def test_malformed_trial_header_is_told_as_400(plain: Any, header: str) -> None:
 
 def test_odd_message_contents_are_read(plain: Any) -> None:
     parts = {"role": "user", "content": [{"type": "text", "text": "Hello."}, {"type": "image_url"}]}
-    messages = [parts, {"role": "assistant", "content": None, "tool_calls": None}, {"role": "tool", "content": "[3"}]
+    messages = [parts, {"role": "assistant", "content": None, "tool_calls": 5}, {"role": "tool", "content": "[3"}]
     reply = plain.send("POST", "/v1/chat/completions", {"model": "m", "messages": messages}, BEARER)
     assert reply.status == 200
 

@@ -37,9 +37,7 @@ def make_trial(task: Task, epoch: int = 0, **changes: Any) -> Trial:
 def spoken(mind: Mind, dialect: str = "tag") -> Chat:
     """Return a model that does what a mind decides, in a dialect; when it decides nothing it finishes."""
 
-    def chat(
-        messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
-    ) -> Completion:
+    def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion:
         task = builtin_library().find_in(str(messages[1]["content"]))
         assert task is not None
         decision = mind(task, messages)
@@ -53,9 +51,7 @@ def saying(*replies: str) -> Chat:
     """Return a model that says these replies, the last one for ever."""
     left = list(replies)
 
-    def chat(
-        messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None
-    ) -> Completion:
+    def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion:
         return Completion(text=left.pop(0) if len(left) > 1 else left[0])
 
     return chat
@@ -96,9 +92,7 @@ def obeying(task: Task, messages: Sequence[Message]) -> Decision:
 
 def _next_due(steps: Sequence[PlanStep], place: int, ends: Mapping[int, bool]) -> int:
     names = {True: SUCCEEDED, False: FAILED}
-    while place < len(steps) and any(
-        names.get(ends.get(one.step)) != one.outcome for one in steps[place].when
-    ):
+    while place < len(steps) and any(names.get(ends.get(one.step)) != one.outcome for one in steps[place].when):
         place += 1
     return place
 

@@ -32,11 +32,9 @@ def test_at_least_twelve_dialects_are_known() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(name=names, given=arguments)
-def test_every_dialect_is_read_as_it_was_written(
-    dialect: str, name: str, given: dict[str, object]
-) -> None:
+def test_every_dialect_is_read_as_it_was_written(dialect: str, name: str, given: dict[str, object]) -> None:
     said = write_call(dialect, name, given, "call_7")
     reply = parse_reply(Completion(text=said.text, tool_calls=said.tool_calls))
     assert [(one.name, one.arguments) for one in reply.requests] == [(name, given)]
@@ -48,9 +46,7 @@ def test_two_calls_in_one_reply_are_both_read_in_order(dialect: str) -> None:
     first = write_call(dialect, "file_reader", {"path": "/a"}, "c1")
     second = write_call(dialect, "data_parser", {"content": "txt_1", "n": 2}, "c2")
     reply = parse_reply(
-        Completion(
-            text="\n".join((first.text, second.text)), tool_calls=first.tool_calls + second.tool_calls
-        )
+        Completion(text="\n".join((first.text, second.text)), tool_calls=first.tool_calls + second.tool_calls)
     )
     assert [(one.name, one.arguments) for one in reply.calls] == [
         ("file_reader", {"path": "/a"}),
@@ -76,12 +72,12 @@ def test_prose_and_thinking_around_a_call_change_nothing(dialect: str, before: s
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_searches_questions_and_the_end_are_read_in_every_dialect(dialect: str) -> None:
-    for name, given in (
+    for name, asked in (
         ("tool_search", {"query": "read a file"}),
         ("tool_info", {"name": "file_reader"}),
         ("finish", {"summary": "all done"}),
     ):
-        said = write_call(dialect, name, given)
+        said = write_call(dialect, name, asked)
         reply = parse_reply(Completion(text=said.text, tool_calls=said.tool_calls))
         assert (reply.searches, reply.infos, reply.finished, reply.calls) == (
             ("read a file",) if name == "tool_search" else (),
@@ -107,7 +103,7 @@ def test_searches_questions_and_the_end_are_read_in_every_dialect(dialect: str) 
         ("file_reader(path='/a', tags=['x', None])", "file_reader", {"path": "/a", "tags": ["x", None]}),
         ('<function=a_b>{"n":1}', "a_b", {"n": 1}),
         ("<tool_call>\n<function=a_b>\n<parameter=n>\n1\n<parameter=m>\n2", "a_b", {"n": 1, "m": 2}),
-        ('<tool_call>{"name":"Functions.A_B","arguments":{}}</tool_call>', "functions.a_b", {}),
+        ('<tool_call>{"name":"Functions.A_B","arguments":{}}</tool_call>', "a_b", {}),
         ('<tool_call>{"name":"functions.a_b","arguments":{"x":"a\nb"}}</tool_call>', "a_b", {"x": "a\nb"}),
     ],
 )
@@ -135,13 +131,27 @@ def test_prose_that_mentions_the_tags_is_no_call() -> None:
         assert parse(text).requests == ()
 
 
+def test_results_that_the_model_makes_up_are_no_calls() -> None:
+    claim = '<tool_result>{"tool": "a_b", "arguments": {"n": 1}, "status": "success"}</tool_result>'
+    assert parse(claim).requests == ()
+    call = write_call("tag", "a_b", {"n": 2}).text
+    assert [one.arguments for one in parse(f"{call}\n{claim}\n{claim}").requests] == [{"n": 2}]
+
+
 def test_unreadable_call_is_told() -> None:
     assert parse("<tool_call>{{{</tool_call>").unreadable == 1
     assert parse("<tool_call>please read the file</tool_call>").unreadable == 1
 
 
 def test_native_arguments_that_are_no_object_are_read_as_none() -> None:
-    for raw, read in (("", {}), ("{}", {}), ("null", None), ("[1]", None), ("oops", None), ('{"a":1', {"a": 1})):
+    for raw, read in (
+        ("", {}),
+        ("{}", {}),
+        ("null", None),
+        ("[1]", None),
+        ("oops", None),
+        ('{"a":1', {"a": 1}),
+    ):
         call = ToolCall(id="c", name="a_b", arguments=raw)
         assert parse_reply(Completion(text="", tool_calls=(call,))).calls[0].arguments == read
 
@@ -172,12 +182,62 @@ def test_no_garbage_raises() -> None:
 @pytest.mark.parametrize(
     "unit",
     [
-        *("<tool_call>", '<tool_call>{"', '<tool_call>{"name":"', "<tool_call>{'", "<tool_call>[", "<tool_call>a_b("),
-        *('<tool_call a="', "<tool_call a='x' ", '<tool_call>{":0,"', "<function=a>", "<parameter=a>", "<invoke "),
-        *("[TOOL_CALLS]", "<|python_tag|>{", "<|tool_call_begin|>", "<｜tool▁call▁begin｜>", "to=functions.a", "```"),
-        *("{", "[", "(", '{"name":', '{"a":', '"', "'", "\\", "[a_b(", "a_b(x=", "\na_b(x=", "<", "< ", " ", "\n"),
-        *("<think>", "</think>", "<tool_search>", "</tool_search>", "<arg_key>", "<name>", "<tool_call><name>a"),
-        *('<tool_call>{"name":"a_b","arguments":{}}</tool_call>', '{"name":"a_b","arguments":{}}\n', "a", "1"),
+        *(
+            "<tool_call>",
+            '<tool_call>{"',
+            '<tool_call>{"name":"',
+            "<tool_call>{'",
+            "<tool_call>[",
+            "<tool_call>a_b(",
+        ),
+        *(
+            '<tool_call a="',
+            "<tool_call a='x' ",
+            '<tool_call>{":0,"',
+            "<function=a>",
+            "<parameter=a>",
+            "<invoke ",
+        ),
+        *(
+            "[TOOL_CALLS]",
+            "<|python_tag|>{",
+            "<|tool_call_begin|>",
+            "<｜tool▁call▁begin｜>",
+            "to=functions.a",
+            "```",
+        ),
+        *(
+            "{",
+            "[",
+            "(",
+            '{"name":',
+            '{"a":',
+            '"',
+            "'",
+            "\\",
+            "[a_b(",
+            "a_b(x=",
+            "\na_b(x=",
+            "<",
+            "< ",
+            " ",
+            "\n",
+        ),
+        *(
+            "<think>",
+            "</think>",
+            "<tool_search>",
+            "</tool_search>",
+            "<arg_key>",
+            "<name>",
+            "<tool_call><name>a",
+        ),
+        *(
+            '<tool_call>{"name":"a_b","arguments":{}}</tool_call>',
+            '{"name":"a_b","arguments":{}}\n',
+            "a",
+            "1",
+        ),
     ],
 )
 def test_repeating_any_unit_takes_linear_work(unit: str) -> None:

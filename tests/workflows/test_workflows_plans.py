@@ -18,9 +18,7 @@ from workflows.prompts import opening, read_plan
 from workflows.tasks import Reference, builtin_library
 
 names = st.from_regex(r"[a-z]{1,9}_[a-z]{1,9}", fullmatch=True)
-references = st.builds(
-    Reference, step=st.integers(0, 20), field=st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
-)
+references = st.builds(Reference, step=st.integers(0, 20), field=st.from_regex(r"[a-z_]{1,12}", fullmatch=True))
 literals = st.one_of(st.text(), st.integers(), st.booleans(), st.none(), st.lists(st.text()))
 steps = st.builds(
     PlanStep,
@@ -62,9 +60,7 @@ def test_the_plan_calls_every_required_tool_once_after_all_it_needs() -> None:
 
 def test_the_plan_is_worded_the_same_at_every_tool_success_rate() -> None:
     for task in builtin_library():
-        assert (
-            len({write_plan(optimal_plan(task, rate, 10)) for rate in (0.0, 0.3, 0.6, 0.8, 0.9, 1.0)}) == 1
-        )
+        assert len({write_plan(optimal_plan(task, rate, 10)) for rate in (0.0, 0.3, 0.6, 0.8, 0.9, 1.0)}) == 1
 
 
 def test_steps_that_may_change_places_do_not_need_each_other() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 from workflows.reliability import payload
 from workflows.tasks import DIFFICULTIES, TASK_TYPES, Reference, Task, builtin_library
@@ -79,7 +80,7 @@ def test_missing_results_are_written_as_what_they_are_of() -> None:
 def test_difficulty_changes_words_and_distractors_and_never_the_work() -> None:
     for task in builtin_library():
         shown = [set(task.visible_tools(difficulty)) for difficulty in DIFFICULTIES]
-        for fewer, more in zip(shown, shown[1:], strict=False):
+        for fewer, more in pairwise(shown):
             assert set(task.required_tools) < fewer <= more
         assert len(shown[0]) < len(shown[2]) < len(shown[4])
         assert len({task.description(difficulty) for difficulty in DIFFICULTIES}) == len(DIFFICULTIES)
@@ -97,9 +98,7 @@ def test_order_draws_each_task_once_and_depends_on_the_seed_alone() -> None:
     library = builtin_library()
     for task_type in TASK_TYPES:
         order = library.order(task_type, 42)
-        assert sorted(task.task_id for task in order) == sorted(
-            task.task_id for task in library.of_type(task_type)
-        )
+        assert sorted(task.task_id for task in order) == sorted(task.task_id for task in library.of_type(task_type))
         assert library.order(task_type, 42) == order != library.order(task_type, 43)
 
 
