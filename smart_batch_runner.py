@@ -391,15 +391,19 @@ def serve_alone(values: dict[str, Any], name: str | None) -> int:
             environment=alone.environment,
         )
 
-        def interrupted(*_: Any) -> None:
+        signal_number = 0
+
+        def interrupted(number: int, _frame: Any) -> None:
+            nonlocal signal_number
             if shard.draining:
-                os._exit(130)
+                os._exit(128 + number)
+            signal_number = number
             shard.drain()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupted)
         code = shard.serve()
-        return alone.finish(code, feed.failure)
+        return alone.finish(code, feed.failure, signal_number)
 
 
 def main() -> None:

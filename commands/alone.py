@@ -17,7 +17,7 @@ from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
 from commands.simulation import OwnSimulator
 from commands.values import nearest
-from processes.dispatch import Dispatcher
+from processes.dispatch import Dispatcher, shares
 from providers.catalog import simulated
 from providers.keys import Environment
 from stores.results import ResultsStore
@@ -27,7 +27,6 @@ from trials.errors import UsageError
 from trials.plan import TrialPlan
 from trials.progress import RunView, ShardProgress, ShardView
 from trials.spec import ShardOrder
-from trials.words import SCORED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +73,25 @@ class Alone:
             )
         )
 
-    def finish(self, code: int, failure: str) -> int:
+    def finish(self, code: int, failure: str, signal_number: int) -> int:
         """Merge, say what became of the share, and return the exit code."""
         self.display.close()
         take_in(self.store, self.request.logs_dir, self.run, click.echo)
-        rows = standing(self.plan, self.store, self.run).rows
-        mine = [row for row in rows.values() if row["run_id"] == self.run.run_id and row["shard"] == self.number]
-        share = self.dispatcher.share[self.number]
-        scored = sum(row["status"] == SCORED for row in mine)
-        click.echo(f"shard {self.number} ({self.order.deployment.name}): {scored} scored, its share is {share}")
+        all_scored = standing(self.plan, self.store, self.run).done(retry_errors=True)
+        mine = [number for numbers in self._share() for number in numbers]
+        scored = sum(number in all_scored for number in mine)
+        click.echo(f"shard {self.number} ({self.order.deployment.name}): {scored} of its {len(mine)} trials scored")
         click.echo(f"results: {self.store.path}")
         if failure:
             click.echo(f"error: {failure}", err=True)
+        if signal_number:
+            return 128 + signal_number
         if code:
             return EXIT_NOT_STARTED
-        return EXIT_SCORED if scored + self.dispatcher.earlier[self.number] >= share else EXIT_UNSCORED
+        return EXIT_SCORED if scored == len(mine) else EXIT_UNSCORED
+
+    def _share(self) -> list[range]:
+        return shares(self.plan, self.request.shard_models())[self.number]
 
 
 @contextmanager

@@ -120,13 +120,18 @@ class Dispatcher:
 
 def even_split(plan: TrialPlan, shard_models: Mapping[int, str]) -> dict[int, int]:
     """Return how many trials each shard gets: the same for all, a remainder to the first ones of each phase."""
-    share = dict.fromkeys(shard_models, 0)
+    return {shard: sum(map(len, numbers)) for shard, numbers in shares(plan, shard_models).items()}
+
+
+def shares(plan: TrialPlan, shard_models: Mapping[int, str]) -> dict[int, list[range]]:
+    """Return the numbers of the trials that the even split gives to each shard, a range per phase."""
+    found: dict[int, list[range]] = {shard: [] for shard in shard_models}
     siblings = _siblings(shard_models)
     for group in plan.groups:
         shards = siblings.get(group.model, [])
         for place, shard in enumerate(shards):
-            share[shard] += len(range(place, len(group.numbers), len(shards)))
-    return share
+            found[shard].append(group.numbers[place :: len(shards)])
+    return found
 
 
 def _siblings(shard_models: Mapping[int, str]) -> dict[str, Sequence[int]]:

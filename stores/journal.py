@@ -8,9 +8,11 @@ line by line in constant memory; a torn last line is dropped, a damaged line is 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -27,8 +29,13 @@ _CRC_BYTES = len(b',"crc":"00000000"}')
 
 def encode(event: Mapping[str, Any]) -> bytes:
     """Return the journal line of an event, newline included. Raises StoreError if it cannot be written as JSON."""
+    versioned = {"v": SCHEMA_VERSION, **event}
     try:
-        body = orjson.dumps({"v": SCHEMA_VERSION, **event})
+        try:
+            body = orjson.dumps(versioned)
+        except TypeError:  # half a surrogate pair in a text, which what a model writes may well hold
+            text = json.dumps(versioned, ensure_ascii=False, separators=(",", ":"), default=asdict)
+            body = text.encode("utf-8", "replace")
     except (TypeError, ValueError) as problem:
         raise StoreError(f"an event of kind {event.get('kind')!r} cannot be written as JSON: {problem}") from problem
     return b'%b,"crc":"%08x"}\n' % (body[:-1], crc32(body))

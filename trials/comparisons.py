@@ -1,7 +1,7 @@
 """Compares conditions on the same tasks: which rows pair, what is lost in pairing, and what the pairs say.
 
 Only scored rows enter a comparison; how many do not is told. The test of two full rates counts tasks, not trials: on
-each task the side with more full successes is ahead, and the tasks on which either is are weighed by the exact sign test
+each task the side with more full successes is ahead, and the tasks on which either is ahead take the exact sign test
 (W. J. Dixon and A. M. Mood, J. Am. Stat. Assoc. 41 (1946) 557). With one pair per task, as without epochs, that is
 McNemar's exact test; with several it stays valid, which McNemar's on trials would not.
 """
