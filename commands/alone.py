@@ -114,7 +114,7 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
                 dispatcher.close(sibling)
         deployment = request.shards()[number]
         if request.spec.simulated and not request.simulator_url:
-            own = stack.enter_context(OwnSimulator(run.shard_dir(number) / "simulator.log"))
+            own = stack.enter_context(OwnSimulator(run.shard_dir(number) / "simulator.log", request.spec))
             deployment = simulated(deployment, own.url)
         done = now.done()
         display = choose_display(sys.stdout)

@@ -74,7 +74,7 @@ def run_aloud(
         deployment = request.deployments[0]
         if request.spec.simulated and not request.simulator_url:
             log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "simulator.log"
-            deployment = simulated(deployment, stack.enter_context(OwnSimulator(log)).url)
+            deployment = simulated(deployment, stack.enter_context(OwnSimulator(log, request.spec)).url)
         key = find_key(deployment, environment)
         if key is None:
             raise UsageError(f"no key for {deployment.name}")

@@ -115,7 +115,7 @@ def _supervise(
 ) -> _Run:
     deployments = request.shards()
     if request.spec.simulated and not request.simulator_url:
-        own = stack.enter_context(OwnSimulator(directory.path / "simulator.log"))
+        own = stack.enter_context(OwnSimulator(directory.path / "simulator.log", request.spec))
         deployments = {number: simulated(one, own.url) for number, one in deployments.items()}
     for number, deployment in deployments.items():
         order = request.options.order(number, deployment)

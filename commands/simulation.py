@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from trials.errors import RunnerError
+from trials.spec import RunSpec
 
 _ROOT = Path(__file__).resolve().parent.parent
 _GRACE_S = 5.0
@@ -18,11 +19,15 @@ _GRACE_S = 5.0
 class OwnSimulator:
     """A running simulator on a free port of 127.0.0.1; a context manager. It cannot outlive this process."""
 
-    def __init__(self, log_path: Path) -> None:
+    def __init__(self, log_path: Path, spec: RunSpec) -> None:
+        """Start one that knows the tasks of a spec. Raises RunnerError if it does not start."""
+        own = {"--task-library": spec.task_library, "--tool-registry": spec.tool_registry}
+        files = [word for flag, path in own.items() if path for word in (flag, path)]
+        skip = ["--skip-invalid"] if spec.skip_invalid else []
         log_file = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes"],
+                [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes", *files, *skip],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,

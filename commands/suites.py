@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from telemetry.exports import export
-from telemetry.suite_tables import suite_reading, suite_table
 
 from commands.options import EXIT_SCORED
 from commands.request import Request, resolve
@@ -22,6 +20,8 @@ from commands.run import Ended, print_plan, run_request
 from commands.values import names_of
 from providers.keys import Environment
 from stores.run_directory import write_whole
+from telemetry.exports import export, show
+from telemetry.suite_tables import suite_report
 from trials.errors import UsageError
 from trials.rows import Row
 from workflows.flaws import FLAWS
@@ -85,16 +85,15 @@ def _report(name: str, request: Request, ended: Ended) -> None:
     """Print a suite's table and reading, and write both below the results store."""
     rows: list[Row] = list(ended.standing.rows.values())
     planned, simulated = planned_of(ended.plan), request.spec.simulated
-    table = suite_table(name, rows, planned, simulated=simulated)
-    reading = suite_reading(name, rows, planned, simulated=simulated)
+    report = suite_report(name, rows, planned, simulated=simulated)
     click.echo()
-    sys.stdout.write(export(table, "terminal"))
-    click.echo(f"\n{reading}")
+    show(report.table, sys.stdout)
+    click.echo(f"\n{click.wrap_text(report.reading, 110)}")
     folder = ended.store.path / "suites"
     folder.mkdir(mode=0o700, exist_ok=True)
     for form, suffix in FILE_FORMS.items():
-        write_whole(folder / f"{name}.{suffix}", export(table, form).encode())
-    write_whole(folder / f"{name}.txt", f"{reading}\n".encode())
+        write_whole(folder / f"{name}.{suffix}", export(report.table, form).encode())
+    write_whole(folder / f"{name}.txt", f"{report.reading}\n".encode())
     click.echo(f"tables    {_pattern(folder, name)}")
 
 

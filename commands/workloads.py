@@ -7,7 +7,8 @@ from pathlib import Path
 
 from trials.errors import UsageError
 from trials.spec import RunSpec
-from workflows.tasks import TaskLibrary, builtin_library
+from workflows.libraries import Document, library_from
+from workflows.tasks import TaskLibrary
 from workflows.workload import WorkflowWorkload
 
 
@@ -19,27 +20,13 @@ def open_workload(spec: RunSpec) -> WorkflowWorkload:
 
 @lru_cache(maxsize=8)
 def open_library(task_library: str, tool_registry: str, *, skip_invalid: bool) -> TaskLibrary:
-    """Return the built-in tasks, or those of a file, over the built-in tools and those of a file.
-
-    Raises UsageError that names what is wrong by file, index and field.
-    """
-    if not task_library and not tool_registry:
-        return builtin_library()
-    from workflows.task_files import library_of, load_tasks, load_tools, tools_of
-
-    from workflows.tools import builtin_tools
-
-    tools = builtin_tools()
-    if tool_registry:
-        own = load_tools(_read("--tool-registry", tool_registry), tool_registry)
-        tools = {**tools, **tools_of(own, skip_invalid=skip_invalid)}
-    if not task_library:
-        raise UsageError("--tool-registry goes with --task-library: the built-in tasks use built-in tools only")
-    return library_of(load_tasks(_read("--task-library", task_library), task_library, tools), skip_invalid=skip_invalid)
+    """Return the tasks of a run; empty paths stand for what is built in. Raises UsageError."""
+    tasks = _read("--task-library", task_library)
+    return library_from(tasks, _read("--tool-registry", tool_registry), skip_invalid=skip_invalid)
 
 
-def _read(flag: str, path: str) -> bytes:
+def _read(flag: str, path: str) -> Document | None:
     try:
-        return Path(path).read_bytes()
+        return Document(content=Path(path).read_bytes(), source=path) if path else None
     except OSError as problem:
         raise UsageError(f"{flag}: cannot read {path}: {problem.strerror}") from problem

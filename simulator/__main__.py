@@ -20,6 +20,7 @@ from trials.errors import UsageError
 
 if TYPE_CHECKING:
     from simulator.server import Behaviour
+    from workflows.libraries import Document
 
 SHARE = click.FloatRange(0, 1)
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -84,6 +85,9 @@ def read_retry_after(ctx: click.Context, param: click.Parameter, value: str) -> 
 @click.option("--deny-key", "denied_keys", multiple=True, help="Answer this key with 401.")
 @click.option("--deny-model", "denied_models", multiple=True, help="Answer this model or deployment with 404.")
 @click.option("--model-file", type=click.Path(path_type=Path), help="TOML that adds or changes simulated models.")
+@click.option("--task-library", type=click.Path(path_type=Path), help="Tasks of your own, as given to the runner.")
+@click.option("--tool-registry", type=click.Path(path_type=Path), help="Tools of your own, for --task-library.")
+@click.option("--skip-invalid", is_flag=True, help="Use what is valid in these files.")
 def main(host: str, port: int, until_stdin_closes: bool, **options: Any) -> None:
     """Serve simulated models over an OpenAI-compatible API."""
     try:
@@ -127,6 +131,9 @@ def _behaviour(
     fault_rate: float,
     faults: Sequence[tuple[str, float]],
     model_file: Path | None,
+    task_library: Path | None,
+    tool_registry: Path | None,
+    skip_invalid: bool,
     denied_keys: Sequence[str],
     denied_models: Sequence[str],
     **same: Any,
@@ -136,18 +143,19 @@ def _behaviour(
     from simulator.limits import Limits, TokenBuckets, named, per_key_and_deployment
     from simulator.models import load_models
     from simulator.server import Behaviour
-    from simulator.speaker import Speaker, find_task
+    from simulator.speaker import Speaker
     from workflows.dialects import DIALECTS
-    from workflows.tasks import builtin_library
+    from workflows.libraries import library_from
 
     policies = [TokenBuckets(qps, qps * limit_burst_s, named(name)) for name, qps in limits]
     if limit_qps is not None:
         policies.append(TokenBuckets(limit_qps, limit_qps * limit_burst_s, per_key_and_deployment))
     models = load_models(model_file, DIALECTS)
-    builtin_library()  # now, so that no request has to wait for it
+    library = library_from(_document(task_library), _document(tool_registry), skip_invalid=skip_invalid)
+    speaker = Speaker(models, library)
     return Behaviour(
-        speak=Speaker(models),
-        find_task=find_task,
+        speak=speaker,
+        find_task=speaker.find_task,
         model_names=models.names,
         limits=Limits(policies, time.monotonic),
         faults=FaultPlan(fault_rates(fault_rate, dict(faults))),
@@ -156,6 +164,15 @@ def _behaviour(
         denied_models=frozenset(denied_models),
         **same,
     )
+
+
+def _document(path: Path | None) -> Document | None:
+    from workflows.libraries import Document
+
+    try:
+        return Document(content=path.read_bytes(), source=str(path)) if path else None
+    except OSError as error:
+        raise click.UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _announce(address: str) -> None:

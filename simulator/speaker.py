@@ -17,7 +17,7 @@ from workflows.answers import ToolResult, read_results
 from workflows.dialects import Spoken, write_call
 from workflows.plans import PlanStep
 from workflows.prompts import FINISH, read_plan
-from workflows.tasks import Task, builtin_library
+from workflows.tasks import Task, TaskLibrary, builtin_library
 
 NATIVE_DIALECTS = ("openai_tool_calls", "function_call")
 
@@ -28,13 +28,19 @@ FINISHED: Mapping[str, str] = MappingProxyType({"summary": "All that can be done
 class Speaker:
     """Speaks for every model of a table."""
 
-    def __init__(self, models: ModelTable) -> None:
+    def __init__(self, models: ModelTable, library: TaskLibrary | None = None) -> None:
         self._models = models
+        self._library = library or builtin_library()
+
+    def find_task(self, text: str) -> str:
+        """Return the id of the task that a prompt is about, or an empty string."""
+        task = self._library.find_in(text)
+        return task.task_id if task else ""
 
     def __call__(self, asked: Asked) -> Spoken:
         """Return the reply to one request."""
         identity = asked.identity
-        task = _task(identity.task_id)
+        task = self._task(identity.task_id)
         results = _results(asked)
         if task is None or results is None:
             return Spoken(text=UNKNOWN_TASK)
@@ -46,18 +52,11 @@ class Speaker:
         arguments = brain.arguments(action, outputs) if action.tool else FINISHED
         return write_call(_dialect(model, asked), action.tool or FINISH, arguments, f"call_{asked.turn}")
 
-
-def find_task(text: str) -> str:
-    """Return the id of the built-in task that a prompt is about, or an empty string."""
-    task = builtin_library().find_in(text)
-    return task.task_id if task else ""
-
-
-def _task(task_id: str) -> Task | None:
-    try:
-        return builtin_library().get(task_id)
-    except KeyError:
-        return None
+    def _task(self, task_id: str) -> Task | None:
+        try:
+            return self._library.get(task_id)
+        except KeyError:
+            return None
 
 
 def _results(asked: Asked) -> list[ToolResult] | None:

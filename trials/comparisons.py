@@ -155,13 +155,30 @@ def compare(
     """
     pairing = pair(rows_a, rows_b, on)
     full = pairing.differences(is_full)
+    counted = _counted(pairing, full, names)
     n = len(pairing.pairs)
+    if not n:
+        return counted
+    measured = {name: pairing.differences(itemgetter(name)) for name in scores}
+    return replace(
+        counted,
+        rate_a=sum(is_full(a) for a, _ in pairing.pairs) / n,
+        rate_b=sum(is_full(b) for _, b in pairing.pairs) / n,
+        difference=(counted.b - counted.c) / n,
+        interval=difference_interval(full),
+        p=mcnemar(counted.ahead_a, counted.ahead_b),
+        weighted=paired_bootstrap(pairing.differences(weight), resamples=resamples, seed=seed),
+        scores={name: paired_bootstrap(one, resamples=resamples, seed=seed) for name, one in measured.items() if one},
+    )
+
+
+def _counted(pairing: Pairing, full: Mapping[str, Sequence[float]], names: tuple[str, str]) -> PairedComparison:
     b, c = (sum(one.count(sign) for one in full.values()) for sign in (1, -1))
     ahead_a, ahead_b = (sum(sign * sum(one) > 0 for one in full.values()) for sign in (1, -1))
-    counted = PairedComparison(
+    return PairedComparison(
         name_a=names[0],
         name_b=names[1],
-        pairs=n,
+        pairs=len(pairing.pairs),
         tasks=len(full),
         lost=pairing.lost,
         unpaired_a=pairing.unpaired_a,
@@ -170,19 +187,6 @@ def compare(
         c=c,
         ahead_a=ahead_a,
         ahead_b=ahead_b,
-    )
-    if not n:
-        return counted
-    measured = {name: pairing.differences(itemgetter(name)) for name in scores}
-    return replace(
-        counted,
-        rate_a=sum(is_full(a) for a, _ in pairing.pairs) / n,
-        rate_b=sum(is_full(b) for _, b in pairing.pairs) / n,
-        difference=(b - c) / n,
-        interval=difference_interval(full),
-        p=mcnemar(ahead_a, ahead_b),
-        weighted=paired_bootstrap(pairing.differences(weight), resamples=resamples, seed=seed),
-        scores={name: paired_bootstrap(one, resamples=resamples, seed=seed) for name, one in measured.items() if one},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from real_runs import SHARD, SUPERVISOR, THREE_KEYS, WORKER
+from real_runs import SHARD, THREE_KEYS, WORKER
 
 SIMULATED = ("--simulate", "--model", THREE_KEYS)
 REAL_QWEN = {

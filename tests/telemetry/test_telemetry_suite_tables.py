@@ -202,6 +202,7 @@ def test_rows_of_an_older_variant_are_left_out_and_told() -> None:
     rows = [*trials("----", variant="old", ended_at=0.5), *trials("FFF-", ended_at=2.0)]
     made = suite_table("5.1", rows, Counter({key_of(rows[0]): 4}), simulated=False)
     assert records(made)["m",]["full_rate"] == 0.75
+    assert records(made)["m",]["full_interval"] == pytest.approx(list(wilson(3, 4)))
     assert any("left out: 4 older rows" in note for note in made.notes)
 
 
