@@ -88,11 +88,15 @@ def _report(name: str, request: Request, ended: Ended) -> None:
     report = suite_report(name, rows, planned, simulated=simulated)
     click.echo()
     show(report.table, sys.stdout)
+    if name == "5.1" and report.comparisons.rows:  # the other suites' tables have their comparisons inside
+        click.echo()
+        show(report.comparisons, sys.stdout)
     click.echo(f"\n{click.wrap_text(report.reading, 110)}")
     folder = ended.store.path / "suites"
     folder.mkdir(mode=0o700, exist_ok=True)
     for form, suffix in FILE_FORMS.items():
         write_whole(folder / f"{name}.{suffix}", export(report.table, form).encode())
+        write_whole(folder / f"{name}-comparisons.{suffix}", export(report.comparisons, form).encode())
     write_whole(folder / f"{name}.txt", f"{report.reading}\n".encode())
     click.echo(f"tables    {_pattern(folder, name)}")
 

@@ -205,7 +205,8 @@ class Supervisor:
             return
         numbers = self._dispatcher.take(shard.number, count)
         if numbers:
-            begun = {number: self._begun.pop(number) for number in numbers if number in self._begun}
+            # Kept until the trial has ended: a shard may die before it has written them to its own journal.
+            begun = {number: self._begun[number] for number in numbers if number in self._begun}
             self._child(shard).send("assign", trials=numbers, begun=begun)
         else:
             self._finish_idle()
@@ -237,7 +238,9 @@ class Supervisor:
         replay = self._hooks.replay(shard.number, self._dispatcher.held(shard.number))
         for number, how in replay.endings.items():
             self._count(shard, {how: [number]})
-        self._begun.update(replay.begun)
+        for number, completions in replay.begun.items():
+            if len(completions) > len(self._begun.get(number, ())):
+                self._begun[number] = completions
         if not self._dispatcher.held(shard.number) and (shard.finishing or shard.failure):
             shard.over = True
             shard.progress.state = "failed" if shard.failure else "done"
@@ -261,6 +264,8 @@ class Supervisor:
         for ending, numbers in endings.items():
             shard.endings[ending] += len(numbers)
             self._dispatcher.ended(shard.number, numbers)
+            for number in numbers:
+                self._begun.pop(number, None)
 
     def _watch(self) -> None:
         """Kill shards that have not been heard of for too long; the rest follows from their end."""

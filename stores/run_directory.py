@@ -28,6 +28,8 @@ from trials.errors import StoreError, UsageError
 from trials.spec import SCHEMA_VERSION, RunSpec
 
 _NAME_LENGTH = 80
+_PATIENCE_S = 0.5
+"""Longer than ``is_idle`` holds a lock."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -82,17 +84,24 @@ class RunDirectory:
     def lock(self, *, shared: bool = False) -> ProcessLock:
         """Take the run for this process: a supervisor alone, shards that run by themselves together.
 
-        Raises UsageError at once if another process works on it.
+        Raises UsageError after a moment if another process works on it.
         """
-        try:
-            lock = ProcessLock(self.path / "run.lock", shared=shared)
-        except BlockingIOError:
-            raise UsageError(
-                f"run {self.run_id} is being worked on by another process; watch it with "
-                f"'python ultra_parallel_runner.py status', or wait for its end"
-            ) from None
+        patient_until = time.monotonic() + _PATIENCE_S
+        while (lock := self._try_lock(shared)) is None:
+            if time.monotonic() > patient_until:
+                raise UsageError(
+                    f"run {self.run_id} is being worked on by another process; watch it with "
+                    f"'python ultra_parallel_runner.py status', or wait for its end"
+                )
+            time.sleep(_PATIENCE_S / 100)
         (self.path / "run.lock").touch()  # its time tells which run was worked on last
         return lock
+
+    def _try_lock(self, shared: bool) -> ProcessLock | None:
+        try:
+            return ProcessLock(self.path / "run.lock", shared=shared)
+        except BlockingIOError:
+            return None
 
     def is_idle(self) -> bool:
         """Whether no process works on the run now."""

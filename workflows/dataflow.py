@@ -21,7 +21,7 @@ from typing import Any
 from trials.digest import choose, digest
 from workflows.documents import blemish
 from workflows.tasks import Reference, Step
-from workflows.tool_files import fits, kind_named, on_cycles, ring, words_of
+from workflows.tool_files import fits, kind_named, on_cycles, outward, ring, words_of
 from workflows.tools import Parameter, Tool, coerced
 
 _NESTING = 3
@@ -89,11 +89,12 @@ class Flow:
         self.steps.append(Step(tool=name, arguments=arguments))
         return ""
 
-    def state(self, tool: str, name: str, value: Any) -> None:
-        """See to it that a value stands in the inputs."""
-        if any(same(value, one) for _, one in self._given) or any(same(value, one) for one in self.inputs.values()):
+    def state(self, tool: str, parameter: Parameter, value: Any) -> None:
+        """See to it that a parameter's value stands in the inputs, in whatever way a call may write it."""
+        stated = (*(one for _, one in self._given), *self.inputs.values())
+        if any(same(value, one) or same(value, usable(parameter, one)) for one in stated):
             return
-        name = next(one for one in _free_names(tool, name) if one not in self.inputs)
+        name = next(one for one in _free_names(tool, parameter.name) if one not in self.inputs)
         self.inputs[name] = value
         self.added.append(name)
 
@@ -132,7 +133,8 @@ class Flow:
         close += [value for name, value in self._given if kind and kind_named(name) == kind]
         value = self._first_usable(parameter, close)
         if value is None and {"enum", "prefix"} & parameter.constraints.keys():
-            fitting = [usable(parameter, one) for _, one in self._given]
+            loose = [one for name, one in self._given if _may_mean(parameter.name, name)]
+            fitting = [usable(parameter, one) for one in loose]
             distinct = [one for at, one in enumerate(fitting) if one is not None and one not in fitting[:at]]
             value = distinct[0] if len(distinct) == 1 else None
         return value
@@ -144,7 +146,7 @@ class Flow:
         shared = usable(parameter, self.inputs.get(parameter.name)) if parameter.name in self.added else None
         value = shared if shared is not None else usable(parameter, likely(parameter, self._task_id))
         if value is not None:
-            self.state(tool.name, parameter.name, value)
+            self.state(tool.name, parameter, value)
         return value
 
 
@@ -205,6 +207,11 @@ def _text(parameter: Parameter, slug: str) -> str:
 
 def _near(words: set[str], other: set[str]) -> bool:
     return bool(words and other) and (words <= other or other <= words)
+
+
+def _may_mean(parameter: str, name: str) -> bool:
+    """Whether an input's name does not speak against its meaning a parameter."""
+    return kind_named(name) in ("", kind_named(parameter)) and (outward(parameter) or not outward(name))
 
 
 def _flat(inputs: Mapping[str, Any], levels: int = _NESTING) -> Iterator[tuple[str, Any]]:

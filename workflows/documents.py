@@ -42,9 +42,9 @@ class Problem:
 
     @property
     def text(self) -> str:
-        """Everything but the file, on one line."""
-        whole = ": ".join(filter(None, (self.place, self.field, self.reason)))
-        return " ".join(whole.split())
+        """Everything but the file, on one line, with nothing in it that a terminal would act on."""
+        whole = " ".join(": ".join(filter(None, (self.place, self.field, self.reason))).split())
+        return "".join(one if one.isprintable() else repr(one)[1:-1] for one in whole)
 
 
 def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:

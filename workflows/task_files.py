@@ -353,7 +353,7 @@ def _told_arguments(within: Fields, flow: Flow, tools: Mapping[str, Tool]) -> No
         else:
             arguments[name] = read
             if not parameter.free:
-                flow.state(tool.name, name, read)
+                flow.state(tool.name, parameter, read)
     if not any(one.name in arguments for one in checked(tool)):
         within.note("arguments", "hold nothing that decides whether the call is right")
     flow.steps.append(Step(tool=tool.name, arguments=arguments))

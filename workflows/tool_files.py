@@ -101,7 +101,7 @@ _TAKES: Mapping[str, tuple[str, ...]] = {
 """What may be handed to a parameter, by the last word of its name."""
 
 _OUTWARD = {"output", "destination", "target", "dest", "out", "to"}
-"""First words of names that say where something goes, and so do not take what another tool returned."""
+"""First words of names that say where something goes: these do not take what another tool returned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +150,11 @@ def kind_named(name: str) -> str:
     """Return the kind of result that a name speaks of, or an empty string."""
     words = words_of(name)
     return _KINDS.get(words[-1], "") if words else ""
+
+
+def outward(name: str) -> bool:
+    """Whether a name says where something goes, rather than what comes in."""
+    return bool(_OUTWARD & set(words_of(name)[:1]))
 
 
 def fits(parameter: Parameter, value: Any) -> str:
@@ -440,7 +445,7 @@ def _accepted(
     A tool's only structured parameter takes any structured result of a tool that it depends on (``by_type``).
     """
     words = words_of(parameter.name)
-    if set(parameter.constraints) - {"min_length"} or not words or words[0] in _OUTWARD:
+    if set(parameter.constraints) - {"min_length"} or not words or outward(parameter.name):
         return ()
     by_name = [*_TAKES.get(words[-1], ()), *([named[parameter.name]] if parameter.name in named else [])]
     by_need = [one.kind for one in before if by_type or _alike(parameter.name, one.name)]

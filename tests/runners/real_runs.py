@@ -166,7 +166,11 @@ class House:
         return ended
 
     def start(
-        self, *arguments: str, program: str = SUPERVISOR, env: Mapping[str, str] | None = None, before: tuple[str, ...] = ()
+        self,
+        *arguments: str,
+        program: str = SUPERVISOR,
+        env: Mapping[str, str] | None = None,
+        before: tuple[str, ...] = (),
     ) -> Running:
         """Start a program, ``before`` in front of its command line, and return at once."""
         self._started += 1
