@@ -209,6 +209,11 @@ class WorkerPool:
             number = self._threads
         threading.Thread(target=self._loop, name=f"worker-{number}", daemon=True).start()
 
+    def withdraw(self, count: int) -> list[Work]:
+        """Return up to ``count`` items that no worker has taken up, the last ones; they are no longer this pool's."""
+        with self._changed:
+            return [self._items.pop() for _ in range(min(count, len(self._items)))]
+
     def stop(self) -> list[Work]:
         """Take no more work up; return what had not begun. Running trials go on."""
         with self._changed:

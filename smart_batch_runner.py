@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
 from processes.dispatch import Dispatcher
 from processes.messages import Message
-from trials.errors import RunnerError, StoreError, UsageError
+from trials.errors import Drained, RunnerError, StoreError, UsageError
 from trials.plan import TrialPlan
 from trials.progress import ShardProgress, ending
 from trials.words import Completion, Deployment, Trial, Workload
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from trials.spec import ShardOrder
 
 TICK_S = 0.05
+RETURNED = "returned"
 PROGRESS_EVERY_S = 0.5
 EXIT_DONE, EXIT_CANNOT_WORK = 0, 3
 
@@ -121,6 +122,8 @@ class Shard:
             on_low=self._nudge,
         )
         self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._running: set[int] = set()
+        self._released: set[int] = set()
         self._counts = ShardProgress(state="running")
         self._failure: RunnerError | None = None
         self._finishing = False
@@ -181,10 +184,22 @@ class Shard:
                 for number in message["trials"]
             )
             self._wanted_at = 0.0
+        elif kind == "recall":
+            self._let_go(message["count"], running=message["running"])
         elif kind == "finish":
             self._finishing = True
         elif kind == "drain":
             self._drain_asked = True
+
+    def _let_go(self, count: int, *, running: bool) -> None:
+        """Give back trials that have not begun; if asked to, half of those that run, each after its reply in flight."""
+        numbers = [work.trial.number for work in self._pool.withdraw(count)]
+        if running and not numbers:
+            now_running = sorted(self._running)
+            self._released.update(now_running[: -(-len(now_running) // 2)])
+            if self._released:
+                return  # told one by one, as they come to a halt
+        self._feed.send("returned", numbers=numbers)
 
     def _nudge(self) -> None:
         """Wake the main thread, for it to ask for more work."""
@@ -199,6 +214,8 @@ class Shard:
 
     def _work(self, work: Work) -> None:
         """Run one trial in a worker thread."""
+        number = work.trial.number
+        self._running.add(number)
         try:
             row = self._runner.run(work)
         except RunnerError as problem:
@@ -206,14 +223,21 @@ class Shard:
                 self._failure = problem
             self._stop.set()
             return
+        finally:
+            self._running.discard(number)
+        if row is None and number in self._released:
+            self._ended.put((RETURNED, number))
+        self._released.discard(number)
         if row is not None:
             if row["error_message"]:
                 self._log.warning("trial %s: %s: %s", row["trial_key"], row["status"], row["error_message"])
-            self._ended.put((ending(row), work.trial.number))
+            self._ended.put((ending(row), number))
 
     def _ask(
         self, trial: Trial, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
     ) -> Completion:
+        if trial.number in self._released:
+            raise Drained("another shard goes on with this trial")
         return self._client.ask(messages, tools, sampling=trial.cell.sampling, trial_header=self._trial_header(trial))
 
     def _report(self) -> None:
@@ -227,8 +251,11 @@ class Shard:
         except StoreError as problem:
             self._failure = problem
             return
+        returned = endings.pop(RETURNED, [])
         if endings:
             self._feed.send("ended", endings=endings)
+        if returned:
+            self._feed.send("returned", numbers=returned)
         now = time.monotonic()
         if now - self._progress_at >= PROGRESS_EVERY_S:
             self._progress_at = now
@@ -327,7 +354,11 @@ def open_shard(
     log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=[key.secret.reveal()])
     log.info("asks %s as %s at %s", deployment.model, deployment.name, deployment.base_url)
     meter, stop = Meter(log if order.debug else None), threading.Event()
-    limiter = limiter_for(deployment.qps, order.rate_mode)
+    limiter = limiter_for(
+        deployment.qps,
+        order.rate_mode,
+        on_change=lambda change: log.info("limit %.1f/s: %s", change.rate, change.reason),
+    )
     client = ChatClient(
         deployment=deployment,
         key=key,

@@ -56,6 +56,21 @@ class Dispatcher:
         self._held[shard].update(taken)
         return taken
 
+    def donors(self, shard: int) -> list[int]:
+        """Return the siblings that hold trials which could move to a shard."""
+        if not self._pull or shard in self._closed:
+            return []
+        return [one for one in self._siblings[self._shard_models[shard]] if one != shard and self._held[one]]
+
+    def hand_over(self, donor: int, taker: int, numbers: Iterable[int]) -> None:
+        """Move trials that a shard held and has let go into another's queue, first; ended ones are passed over."""
+        moving = sorted(self._held[donor].intersection(numbers))
+        self._held[donor].difference_update(moving)
+        if moving:
+            self._phases[0][taker].extendleft(reversed(moving))
+            self._moved[donor] -= len(moving)
+            self._moved[taker] += len(moving)
+
     def ended(self, shard: int, numbers: Iterable[int]) -> None:
         """Note that a shard has ended these trials, whatever their status."""
         self._held[shard].difference_update(numbers)

@@ -1,7 +1,8 @@
 """Messages between supervisor and shards: one JSON object a line, over the shard's standard input and output.
 
-    supervisor → shard   assign {trials, begun}   drain {}   finish {}   beat {}
-    shard → supervisor   ready {}   want {count}   ended {endings}   progress {progress}   fatal {message, everyone}
+    supervisor → shard   assign {trials, begun}   recall {count, running}   drain {}   finish {}   beat {}
+    shard → supervisor   ready {}   want {count}   ended {endings}   returned {numbers}   progress {progress}
+                         fatal {message, everyone}
 
 ``assign.trials`` are trial numbers; ``begun`` maps a number to the completions it already has. ``ended.endings`` maps
 how trials ended (a counting field of ShardProgress) to their numbers, sent only once the journal has them on disk.

@@ -20,6 +20,12 @@ from trials.progress import ShardProgress
 
 MAX_RESTARTS_WITHOUT_PROGRESS = 3
 VIEW_EVERY_S = 0.25
+WORTH_MOVING_S = 1.0
+"""Trials move away from a shard only if it would work longer than this on what it holds."""
+
+RECALL_EVERY_S = 1.0
+WORTH_TAKING_OVER_S, CRAWL = 5.0, 2.0
+"""Begun trials move only if it would work longer than this, at less than the ``CRAWL``-th part of the other's limit."""
 SUMMED = ("requests", "rejected_429")
 
 Inbox = queue.SimpleQueue["tuple[Child, Message | None]"]
@@ -80,6 +86,8 @@ class ShardState:
     restarts: int = 0
     fruitless: int = 0
     ended_at_launch: int = 0
+    recalled_for: int = 0
+    recalled_at: float = float("-inf")
     failure: str = ""
 
     @property
@@ -108,6 +116,7 @@ class Supervisor:
         stall_timeout_s: float,
         drain_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
+        inbox: Inbox | None = None,
     ) -> None:
         self.shards = [ShardState(number, start) for number, start in sorted(starts.items())]
         self._by_number = {shard.number: shard for shard in self.shards}
@@ -118,7 +127,7 @@ class Supervisor:
         self._stall_timeout_s = stall_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
-        self._inbox: Inbox = queue.SimpleQueue()
+        self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._interrupts = 0
         self._drain_until: float | None = None
         self._beat_at = 0.0
@@ -197,6 +206,8 @@ class Supervisor:
             self._assign(shard, message["count"])
         elif kind == "progress":
             shard.progress = ShardProgress.from_json(message["progress"])
+        elif kind == "returned":
+            self._hand_over(shard, message["numbers"])
         elif kind == "fatal":
             self._fail(shard, message["message"], message["everyone"])
 
@@ -210,6 +221,40 @@ class Supervisor:
             self._child(shard).send("assign", trials=numbers, begun=begun)
         else:
             self._finish_idle()
+            self._recall_for(shard, count)
+
+    def _recall_for(self, idle: ShardState, count: int) -> None:
+        """Ask the sibling that would work longest for trials that it has not begun.
+
+        One that is throttled to a crawl is asked for trials it has begun as well: the other goes on where they are.
+        """
+        donors = [self._by_number[number] for number in self._dispatcher.donors(idle.number)]
+        donor = max(donors, key=lambda one: self._left_s(one), default=None)
+        if donor is None or donor.child is None or self._left_s(donor) < WORTH_MOVING_S:
+            return
+        if self._clock() - donor.recalled_at < RECALL_EVERY_S:
+            return
+        crawls = donor.progress.qps_limit * CRAWL < idle.progress.qps_limit
+        donor.recalled_for, donor.recalled_at = idle.number, self._clock()
+        donor.child.send("recall", count=count, running=crawls and self._left_s(donor) > WORTH_TAKING_OVER_S)
+
+    def _hand_over(self, donor: ShardState, numbers: Sequence[int]) -> None:
+        """Give trials that a shard has let go to the sibling they were recalled for."""
+        taker, donor.recalled_for = self._by_number.get(donor.recalled_for), 0
+        if taker is None or taker.child is None or taker.finishing or taker.failure:
+            taker = donor
+        self._read_journal(donor, set(numbers) & self._dispatcher.held(donor.number))
+        self._dispatcher.hand_over(donor.number, taker.number, numbers)
+        if taker is not donor and numbers:
+            self._assign(taker, len(numbers))
+
+    def _left_s(self, shard: ShardState) -> float:
+        """Estimate how long a shard will work on what it holds, from how it fared since its launch."""
+        held = len(self._dispatcher.held(shard.number))
+        if shard.launched_at is None or not held:
+            return 0.0
+        fresh = shard.ended - shard.ended_at_launch
+        return held * (self._clock() - shard.launched_at) / max(fresh, 1)
 
     def _finish_idle(self) -> None:
         """Tell every shard that will get no more work to leave once it has ended what it holds."""
@@ -226,6 +271,7 @@ class Supervisor:
         self._hooks.note(f"shard {shard.number} stopped: {text}")
         if everyone:
             self._drain()
+        self._read_journal(shard, self._dispatcher.held(shard.number))
         self._dispatcher.close(shard.number)
         self._finish_idle()
 
@@ -235,12 +281,7 @@ class Supervisor:
         for name in SUMMED:
             shard.before[name] += getattr(shard.progress, name)
         shard.progress = replace(shard.progress, requests=0, rejected_429=0, requests_per_s=0.0, in_flight=0, workers=0)
-        replay = self._hooks.replay(shard.number, self._dispatcher.held(shard.number))
-        for number, how in replay.endings.items():
-            self._count(shard, {how: [number]})
-        for number, completions in replay.begun.items():
-            if len(completions) > len(self._begun.get(number, ())):
-                self._begun[number] = completions
+        self._read_journal(shard, self._dispatcher.held(shard.number))
         if not self._dispatcher.held(shard.number) and (shard.finishing or shard.failure):
             shard.over = True
             shard.progress.state = "failed" if shard.failure else "done"
@@ -259,6 +300,15 @@ class Supervisor:
             shard.progress.state = "failed"
             return
         self._hooks.note(f"shard {shard.number} {reason}; starting it again ({shard.restarts})")
+
+    def _read_journal(self, shard: ShardState, numbers: Set[int]) -> None:
+        """Learn what became of these trials of a shard: which have ended, and what the others have already."""
+        replay = self._hooks.replay(shard.number, frozenset(numbers))
+        for number, how in replay.endings.items():
+            self._count(shard, {how: [number]})
+        for number, completions in replay.begun.items():
+            if len(completions) > len(self._begun.get(number, ())):
+                self._begun[number] = completions
 
     def _count(self, shard: ShardState, endings: Mapping[str, Sequence[int]]) -> None:
         for ending, numbers in endings.items():

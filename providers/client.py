@@ -1,6 +1,7 @@
 """Asks one deployment: waits for its turn, sends, reads, and tries again until there is a completion or no hope.
 
-Keeps no counts and writes no logs: every HTTP attempt is shown to ``observe``, who does with it as they like.
+Keeps no counts and writes no logs: every HTTP attempt is shown to ``observe``, who does with it as they like. A 429
+uses up no attempt of its request: it says that the request came too soon, not that it failed. Time bounds those.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any
 
 from providers.clock import Clock, MonotonicClock
 from providers.keys import HIDDEN, Key, redact
+from providers.rate_control import FAILED, REJECTED, Permit
+from providers.rate_control import OK as ADMITTED
+from providers.rate_hints import read_hints
 from providers.rates import RateLimiter
 from providers.retry import Backoff
 from providers.transport import HttpReply, HttpRequest, Transport
@@ -20,6 +24,12 @@ from trials.errors import Drained, ProviderError
 from trials.words import Completion, Deployment, Message, Sampling
 
 OK = "ok"
+RATE_LIMITED = "rate_limited"
+PATIENCE_S = 600.0
+"""How long a request may meet nothing but 429s."""
+
+_BYTES_PER_TOKEN = 4
+_READ_BYTES = 5000
 _KEY_HEADERS = ("authorization", "api-key")
 
 
@@ -75,6 +85,7 @@ class ChatClient:
         observe: Callable[[AttemptSeen], None],
         clock: Clock | None = None,
         backoff: Backoff | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.deployment = deployment
         self._key = key
@@ -84,6 +95,7 @@ class ChatClient:
         self._observe = observe
         self._clock = clock or MonotonicClock()
         self._backoff = backoff or Backoff()
+        self._patience_s = patience_s
 
     def ask(
         self,
@@ -95,42 +107,55 @@ class ChatClient:
     ) -> Completion:
         """Return a completion, with what it cost.
 
-        Raises ProviderError when the attempts are used up or another would not help, Drained when ``stop`` is set
-        while waiting; an attempt that is under way is still finished.
+        Raises ProviderError when the attempts are used up or another would not help, or when nothing but 429s came for
+        ``patience_s`` (kind ``rate_limited``); Drained when ``stop`` is set while waiting; an attempt that is under way
+        is still finished.
         """
         request = build_request(self.deployment, self._key, messages, tools, sampling, trial_header)
-        rate_wait_s = retry_wait_s = 0.0
-        number = 0
+        tokens = len(request.body) / _BYTES_PER_TOKEN + sampling.max_tokens
+        now = self._clock.now()
+        tries = _Tries(began=now, refused_from=now)
         while True:
-            number += 1
-            wait_s = self._limiter.acquire(self._stop)
-            rate_wait_s += wait_s
-            seen, outcome = self._attempt(request, number, wait_s, trial_header)
+            permit = self._permit(tokens, tries)
+            seen, outcome = self._attempt(request, permit, tries, trial_header)
             if isinstance(outcome, Completion):
                 return replace(
                     outcome,
-                    attempts=number,
-                    rate_wait_ms=rate_wait_s * 1000,
-                    retry_wait_ms=retry_wait_s * 1000,
+                    attempts=tries.sent,
+                    rate_wait_ms=tries.rate_wait_s * 1000,
+                    retry_wait_ms=tries.retry_wait_s * 1000,
                     provider_ms=seen.latency_ms,
                 )
-            retry_wait_s += self._back_off(outcome, number)
+            tries.retry_wait_s += self._back_off(outcome, tries)
+
+    def _permit(self, tokens: float, tries: _Tries) -> Permit:
+        try:
+            permit = self._limiter.acquire(self._stop, tokens=tokens, patience_s=self._patience_s, began=tries.began)
+        except ProviderError as error:
+            raise _given_up(error, describe(self.deployment, str(error)), tries.sent) from error
+        tries.sent += 1
+        tries.rate_wait_s += permit.waited_s
+        return permit
 
     def _attempt(
-        self, request: HttpRequest, number: int, wait_s: float, trial_header: str
+        self, request: HttpRequest, permit: Permit, tries: _Tries, trial_header: str
     ) -> tuple[AttemptSeen, Completion | ProviderError]:
         sent_at = self._clock.now()
-        reply, outcome = self._exchange(request)
+        try:
+            reply, outcome = self._exchange(request)
+        except BaseException:
+            self._limiter.settle(permit, FAILED)
+            raise
         latency_s = self._clock.now() - sent_at
         error = outcome if isinstance(outcome, ProviderError) else None
-        self._tell_limiter(error, sent_at)
+        self._settle(permit, reply, outcome)
         seen = AttemptSeen(
-            number=number,
+            number=tries.sent,
             kind=error.kind if error else OK,
             status=reply.status if reply else error.status if error else None,
             sent_at=sent_at,
             latency_ms=latency_s * 1000,
-            rate_wait_ms=wait_s * 1000,
+            rate_wait_ms=permit.waited_s * 1000,
             trial_header=trial_header,
             error=error,
             request=request,
@@ -150,23 +175,57 @@ class ChatClient:
         except ProviderError as error:
             return reply, error
 
-    def _tell_limiter(self, error: ProviderError | None, sent_at: float) -> None:
-        if error is None:
-            self._limiter.on_success(sent_at)
-        elif error.kind == "rate_limited":
-            self._limiter.on_rejected(sent_at, error.retry_after_s)
+    def _settle(self, permit: Permit, reply: HttpReply | None, outcome: Completion | ProviderError) -> None:
+        """Tell the limiter how an attempt ended, and what the reply says of the provider's limits."""
+        if isinstance(outcome, Completion):
+            used = outcome.prompt_tokens + outcome.completion_tokens
+            hints = read_hints(reply.headers if reply else {})
+            self._limiter.settle(permit, ADMITTED, hints, tokens=used or None)
+        elif outcome.kind == RATE_LIMITED and reply is not None:
+            text = reply.body[:_READ_BYTES].decode("utf-8", "replace")
+            self._limiter.settle(permit, REJECTED, read_hints(reply.headers, text or "429"))
         else:
-            self._limiter.on_failure(sent_at)
+            # A request that is refused for what it is says nothing against the server.
+            failed = outcome.retryable or outcome.fatal
+            self._limiter.settle(permit, FAILED if failed else ADMITTED)
 
-    def _back_off(self, error: ProviderError, attempts: int) -> float:
+    def _back_off(self, error: ProviderError, tries: _Tries) -> float:
         """Wait before the next attempt and return the seconds waited, or raise ``error`` if there is none."""
-        if not error.retryable or attempts >= self.deployment.max_attempts:
-            times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-            raise _reworded(error, f"{error} (after {times})", attempts) from error
-        began = self._clock.now()
-        if self._clock.wait(self._stop, self._backoff.delay_s(attempts, error.retry_after_s)):
+        now = self._clock.now()
+        if error.kind == RATE_LIMITED:
+            tries.refused += 1
+            waited_out = now - tries.refused_from >= self._patience_s
+            # The limiter keeps the pace, and heeds Retry-After as far as it is worth it; this is for the one request
+            # that is refused time and again where others are not.
+            delay_s = self._backoff.delay_s(tries.refused)
+        else:
+            tries.failed += 1
+            tries.refused, tries.refused_from = 0, now
+            waited_out = tries.failed >= self.deployment.max_attempts
+            delay_s = self._backoff.delay_s(tries.failed, error.retry_after_s)
+        if not error.retryable or waited_out:
+            raise _given_up(error, str(error), tries.sent) from error
+        if self._clock.wait(self._stop, delay_s):
             raise Drained("the run is stopping")
-        return self._clock.now() - began
+        return self._clock.now() - now
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tries:
+    """How a request has fared so far. ``refused`` counts 429s in a row, which began at ``refused_from`` or later."""
+
+    began: float
+    refused_from: float
+    sent: int = 0
+    failed: int = 0
+    refused: int = 0
+    rate_wait_s: float = 0.0
+    retry_wait_s: float = 0.0
+
+
+def _given_up(error: ProviderError, words: str, attempts: int) -> ProviderError:
+    times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return _reworded(error, f"{words} (after {times})", attempts)
 
 
 def _reworded(error: ProviderError, words: str, attempts: int = 1) -> ProviderError:

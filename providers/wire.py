@@ -1,16 +1,14 @@
 """OpenAI's chat completions as they go over the wire: messages into a request, a reply into a Completion or an error.
 
-Sources: OpenAI API reference, "Create chat completion"; Azure OpenAI REST reference; RFC 9110, sections 10.2.3
-(Retry-After) and 15 (status codes). Sends nothing and retries nothing; streaming is not spoken. What a model thinks
+Sources: OpenAI API reference, "Create chat completion"; Azure OpenAI REST reference; RFC 9110, section 15 (status
+codes). Sends nothing and retries nothing; streaming is not spoken. What a model thinks
 aloud (``reasoning_content``) is left out: only its answer is marked.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -18,14 +16,12 @@ import orjson
 
 from providers.endpoints import AZURE, chat_url
 from providers.keys import Key, redact
+from providers.rate_hints import retry_after_s
 from providers.transport import HttpReply, HttpRequest
 from trials.errors import ProviderError
 from trials.words import Completion, Deployment, Message, Sampling, ToolCall, Trial
 
 TRIAL_HEADER = "x-simulated-trial"
-LONGEST_WAIT_S = 300.0
-"""A Retry-After beyond this is not believed."""
-
 _SHOWN_CHARACTERS = 300
 _READ_CHARACTERS = 5000
 
@@ -99,22 +95,6 @@ def tidy(text: str, key: Key) -> str:
     text = redact(text, (key.secret,))[:_READ_CHARACTERS]
     line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…"
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return how long the server asks to wait, or None if it does not say, or says what cannot be believed.
-
-    Reads ``retry-after-ms``, and ``retry-after`` in seconds or as a date. A date is compared with the reply's own
-    ``Date``, so that neither side's clock needs to be right.
-    """
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        text = headers.get(name, "").strip()
-        wait_s = _seconds(text, unit_s) if text else None
-        if wait_s is None and text and name == "retry-after":
-            wait_s = _until(text, headers.get("date", ""))
-        if wait_s is not None and 0 < wait_s <= LONGEST_WAIT_S:
-            return wait_s
-    return None
 
 
 class _Unreadable(Exception):
@@ -267,22 +247,3 @@ def _string(value: Any) -> str:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
-
-
-def _seconds(text: str, unit_s: float) -> float | None:
-    try:
-        return float(text) * unit_s
-    except ValueError:
-        return None
-
-
-def _until(text: str, date: str) -> float | None:
-    try:
-        then = parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError, TypeError):
-        return None
-    try:
-        now = parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError, TypeError):
-        now = time.time()
-    return then - now

@@ -20,6 +20,7 @@ from typing import Any
 from trials.errors import UsageError
 
 MOST_BYTES = 64 * 2**20
+MOST_ENTRIES = 500_000
 DEEPEST = 32
 """Levels of lists and objects within one entry; nothing that is asked of a model is as deep."""
 
@@ -234,7 +235,7 @@ def read_entries(document: bytes, source: str, shape: Shape) -> tuple[list[Entry
     """Return the entries of a document, and what is wrong with the document or with entries that cannot be read.
 
     The document is a list, an object of entries by name, either of them under one of the shape's wrappers, a lone
-    entry, or JSON Lines. At most MOST_BYTES long.
+    entry, or JSON Lines. It is not read if it is longer than MOST_BYTES or has more than MOST_ENTRIES.
     """
     if len(document) > MOST_BYTES:
         size, most = len(document) / 2**20, MOST_BYTES // 2**20
@@ -262,17 +263,31 @@ def blemish(value: Any) -> tuple[str, str]:
     That is: a number that is no number or beyond 64 bits, a control character, half a surrogate pair, a key stated
     twice, or too many levels.
     """
-    left: list[tuple[Any, tuple[Any, ...], int]] = [(value, (), 0)]
-    while left:
-        this, path, depth = left.pop()
-        reason = _reason(this, depth)
-        if reason:
-            return _written(path), reason
-        if isinstance(this, dict):
-            left.extend((part, (path, key), depth + 1) for key, part in this.items())
-        elif isinstance(this, list):
-            left.extend((part, (path, at), depth + 1) for at, part in enumerate(this))
-    return "", ""
+    reason = _reason(value, 0)
+    path: list[Any] = []
+    left = [_parts(value)]
+    while left and not reason:
+        key, part = next(left[-1], _END)
+        if key is None:
+            left.pop()
+            path = path[:-1]
+            continue
+        reason = _reason(part, len(left))
+        path.append(key)
+        if isinstance(part, dict | list):
+            left.append(_parts(part))
+        elif not reason:
+            path.pop()
+    return (_written(path), reason) if reason else ("", "")
+
+
+_END: tuple[Any, Any] = (None, None)
+
+
+def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return iter(value.items())
+    return enumerate(value) if isinstance(value, list) else iter(())
 
 
 def _reason(value: Any, depth: int) -> str:
@@ -297,12 +312,9 @@ def _bad_keys(value: dict[str, Any] | list[Any]) -> str:
     return f"has a key with a control character or half a character: {quoted(bad)}" if bad is not None else ""
 
 
-def _written(path: tuple[Any, ...]) -> str:
-    parts: list[str] = []
-    while path:
-        path, key = path
-        parts.append(f"[{key}]" if isinstance(key, int) else f".{key if len(key) <= 60 else quoted(key)}")
-    return "".join(reversed(parts)).removeprefix(".")
+def _written(path: Sequence[Any]) -> str:
+    keys = (f"[{key}]" if isinstance(key, int) else f".{key if len(key) <= 60 else quoted(key)}" for key in path)
+    return "".join(keys).removeprefix(".")
 
 
 def _of_document(source: str, reason: str) -> Problem:
@@ -338,6 +350,8 @@ def _lines(text: str, source: str, reason: str) -> tuple[list[Entry], list[Probl
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) < 2 or not isinstance(_parsed(lines[0][1])[0], dict):
         return [], [_of_document(source, reason)]
+    if len(lines) > MOST_ENTRIES:
+        return [], [_of_document(source, f"holds {len(lines):,} lines; at most {MOST_ENTRIES:,} are read")]
     entries, problems = [], []
     for number, line in lines:
         value, wrong = _parsed(line)
@@ -359,6 +373,8 @@ def _entries(value: Any, shape: Shape) -> tuple[list[Entry], str]:
             if isinstance(value, Repeating):
                 return [], _bad_keys(value)
             value = value[wrapper]
+    if isinstance(value, dict | list) and len(value) > MOST_ENTRIES:
+        return [], f"holds {len(value):,} {shape.noun}; at most {MOST_ENTRIES:,} are read"
     if isinstance(value, list):
         return [Entry(place=f"index {at}", name="", value=one) for at, one in enumerate(value)], ""
     if isinstance(value, dict):

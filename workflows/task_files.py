@@ -143,8 +143,7 @@ class _Codes:
         code = self._own(metadata)
         if not code:
             number = int(uniform("code", task_id) * _CODES)
-            taken = self._reserved | self._used
-            while (code := f"OT-{number:06d}") in taken:
+            while (code := f"OT-{number:06d}") in self._reserved or code in self._used:
                 number = (number + 1) % _CODES
         elif code in self._used:
             return ""

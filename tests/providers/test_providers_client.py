@@ -11,7 +11,9 @@ import pytest
 
 from providers.client import AttemptSeen, ChatClient
 from providers.keys import Key, Secret
-from providers.rates import FixedRate
+from providers.rate_control import NO_HINTS, Permit, RateControl
+from providers.rate_hints import Hints
+from providers.rates import RateLimiter
 from providers.retry import Backoff
 from providers.transport import open_transport
 from trials.errors import Drained, ProviderError
@@ -21,27 +23,22 @@ GOOD = {"model": "m-1", "choices": [{"message": {"content": "hi"}, "finish_reaso
 MESSAGES = [{"role": "user", "content": "hello"}]
 
 
-class ToldLimiter(FixedRate):
+class ToldLimiter(RateLimiter):
     """A fixed rate that remembers what it was told."""
 
     def __init__(self, qps: float, clock: Any) -> None:
-        super().__init__(qps, clock)
-        self.told: list[tuple[str, float, float | None]] = []
+        super().__init__(RateControl(qps, clock.now(), adaptive=False), clock)
+        self.told: list[tuple[str, float, Hints]] = []
 
-    def on_success(self, sent_at: float) -> None:
-        self.told.append(("success", sent_at, None))
-
-    def on_rejected(self, sent_at: float, retry_after_s: float | None) -> None:
-        self.told.append(("rejected", sent_at, retry_after_s))
-
-    def on_failure(self, sent_at: float) -> None:
-        self.told.append(("failure", sent_at, None))
+    def settle(self, permit: Permit, outcome: str, hints: Hints = NO_HINTS, tokens: float | None = None) -> None:
+        self.told.append((outcome, permit.sent_at, hints))
+        super().settle(permit, outcome, hints, tokens)
 
 
 class Asker:
     """A client of the scripted provider, with all that it touches within reach."""
 
-    def __init__(self, deployment: Deployment, clock: Any, transport: Any) -> None:
+    def __init__(self, deployment: Deployment, clock: Any, transport: Any, patience_s: float) -> None:
         self.clock = clock
         self.stop = Event()
         self.seen: list[AttemptSeen] = []
@@ -55,6 +52,7 @@ class Asker:
             observe=self.seen.append,
             clock=clock,
             backoff=Backoff(base_s=1.0, draw=lambda: 0.5),
+            patience_s=patience_s,
         )
 
     def ask(self, trial_header: str = "") -> Completion:
@@ -71,7 +69,11 @@ def asker(provider, clock, deployment_with, monkeypatch: pytest.MonkeyPatch) -> 
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     transport = open_transport()
-    yield lambda **changes: Asker(deployment_with(base_url=f"{provider.url}/v1", **changes), clock, transport)
+
+    def make(patience_s: float = 600.0, **changes: Any) -> Asker:
+        return Asker(deployment_with(base_url=f"{provider.url}/v1", **changes), clock, transport, patience_s)
+
+    yield make
     transport.close()
 
 
@@ -154,11 +156,40 @@ def test_connection_errors_name_the_deployment_too(provider, asker: AskerFor) ->
     assert (error.kind, error.status) == ("connection", None)
 
 
-def test_retry_after_is_honoured_when_it_can_be_believed(provider, asker: AskerFor) -> None:
-    provider.say(429, {}, headers={"Retry-After": "7"})
-    provider.say(429, {}, headers={"Retry-After": "864000"})
+def test_retry_after_of_a_failure_is_honoured_when_it_can_be_believed(provider, asker: AskerFor) -> None:
+    provider.say(503, {}, headers={"Retry-After": "7"})
+    provider.say(503, {}, headers={"Retry-After": "864000"})
     provider.say(200, GOOD)
     assert asker().ask().retry_wait_ms == pytest.approx(8000)  # 7 s, then half of 2 s
+
+
+def test_429s_use_up_no_attempt(provider, asker: AskerFor) -> None:
+    for _ in range(5):
+        provider.say(429, {})
+    provider.say(503, {})
+    provider.say(200, GOOD)
+    assert asker(max_attempts=2).ask().attempts == 7
+
+
+@pytest.mark.parametrize("retry_after", ["", "1", "864000", "-1", "soon"])
+def test_request_that_meets_nothing_but_429s_ends_when_patience_does(
+    provider, asker: AskerFor, retry_after: str
+) -> None:
+    provider.say(429, {"error": {"message": "slow down"}}, headers={"Retry-After": retry_after} if retry_after else {})
+    one = asker(patience_s=100.0)
+    began = one.clock.now()
+    error = one.error()
+    assert (error.kind, error.fatal) == ("rate_limited", False)
+    assert error.attempts == len(provider.asked)
+    assert f"(after {len(provider.asked)} attempts)" in str(error)
+    assert 100 <= one.clock.now() - began < 150
+
+
+def test_patience_counts_from_the_last_answer_that_was_no_429(provider, asker: AskerFor) -> None:
+    for status in [429] * 4 + [503] + [429] * 4:
+        provider.say(status, {})
+    provider.say(200, GOOD)
+    assert asker(patience_s=20.0).ask().attempts == 10
 
 
 def test_limiter_is_asked_before_each_attempt_and_told_of_each_outcome(provider, asker: AskerFor) -> None:
@@ -168,9 +199,9 @@ def test_limiter_is_asked_before_each_attempt_and_told_of_each_outcome(provider,
     one = asker(max_attempts=5)
     began = one.clock.now()
     one.ask()
-    assert [told[0] for told in one.limiter.told] == ["rejected", "failure", "success"]
-    assert one.limiter.told[0][2] == 3.0
-    assert [told[1] - began for told in one.limiter.told] == pytest.approx([0.0, 3.0, 4.0])
+    assert [told[0] for told in one.limiter.told] == ["rejected", "failed", "ok"]
+    assert one.limiter.told[0][2].retry_after_s == 3.0
+    assert [told[1] - began for told in one.limiter.told] == pytest.approx([0.0, 0.5, 1.0])
 
 
 def test_time_waited_for_the_limiter_is_accounted_apart(provider, asker: AskerFor) -> None:

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.keys import Key, Secret
+from providers.rate_hints import retry_after_s
 from providers.transport import HttpReply
-from providers.wire import build_request, read_reply, retry_after_s
+from providers.wire import build_request, read_reply
 from trials.errors import ProviderError
 from trials.words import Completion, Deployment, Sampling, ToolCall
 

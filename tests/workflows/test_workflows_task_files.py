@@ -502,6 +502,11 @@ def test_a_document_of_200_mb_is_refused_before_it_is_read() -> None:
     assert peak < 1_000_000
 
 
+def test_a_document_of_a_million_entries_is_refused() -> None:
+    for document in (b"[" + b"1," * 10**6 + b"1]", b'{"id": "a"}\n' * (10**6 + 1)):
+        assert "holds 1,000,001 " in only(load_tasks(document, "many.json", builtin_tools()))
+
+
 def test_invalid_tasks_stop_the_run_unless_they_are_skipped() -> None:
     result = loaded(PLAIN, *(task(id=f"b{number}", task_type="x") for number in range(5)))
     with pytest.raises(UsageError) as stop:

@@ -1,0 +1,124 @@
+"""What a reply says of its provider's limits, in one neutral record: seconds, requests and tokens per second.
+
+Sources: RFC 9110, 10.2.3 (Retry-After); OpenAI, "Rate limits" (``x-ratelimit-limit-requests`` and ``-tokens``, a
+minute's worth); Azure OpenAI, "Quota" (the same, over ``x-ratelimit-renewalperiod-…`` seconds); Anthropic, "Rate
+limits" (``anthropic-ratelimit-…-limit``, a minute's worth); the IETF draft "RateLimit header fields"
+(``ratelimit-limit`` with ``w=`` seconds); DashScope, "Error codes" (what was exceeded stands in the code). None of it
+is believed here or there: it is where the control begins.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+LONGEST_WAIT_S = 300.0
+"""A Retry-After beyond this is not believed."""
+
+REQUESTS, TOKENS, CONCURRENCY = "requests", "tokens", "concurrency"
+MINUTE_S = 60.0
+
+_NAMES = {
+    REQUESTS: ("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit"),
+    TOKENS: ("x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit"),
+}
+_PLAIN = ("x-ratelimit-limit", "ratelimit-limit")
+_WINDOW = re.compile(r"(?:\bw|window)\s*=\s*(\d+)")
+_CONCURRENCY = re.compile(r"concurren|parallel|simultaneous|in[- ]flight", re.IGNORECASE)
+_TOKENS = re.compile(r"\btokens?\b|\btpm\b|token_|_token|tokens_|allocationquota", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What one reply says. ``cause`` is ``requests``, ``tokens``, ``concurrency``, or empty if a 429 does not say."""
+
+    retry_after_s: float | None = None
+    requests_per_s: float | None = None
+    tokens_per_s: float | None = None
+    cause: str = ""
+
+
+NOTHING = Hints()
+
+
+def read_hints(headers: Mapping[str, str], refusal: str = "") -> Hints:
+    """Return what a reply says; ``headers`` have names in lower case, ``refusal`` is the body of a 429.
+
+    The words of a refusal are only read for which budget it speaks of; nothing else hangs on them.
+    """
+    asked_s = retry_after_s(headers) if refusal else None
+    requests, tokens = _limit(headers, REQUESTS), _limit(headers, TOKENS)
+    if asked_s is None and requests is None and tokens is None and not refusal:
+        return NOTHING
+    return Hints(
+        retry_after_s=asked_s, requests_per_s=requests, tokens_per_s=tokens, cause=_cause(refusal) if refusal else ""
+    )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long the server asks to wait, or None if it does not say, or says what cannot be believed.
+
+    Reads ``retry-after-ms``, and ``retry-after`` in seconds or as a date. A date is compared with the reply's own
+    ``Date``, so that neither side's clock needs to be right.
+    """
+    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "").strip()
+        wait_s = _number(text) if text else None
+        if wait_s is not None:
+            wait_s *= unit_s
+        elif text and name == "retry-after":
+            wait_s = _until(text, headers.get("date", ""))
+        if wait_s is not None and 0 < wait_s <= LONGEST_WAIT_S:
+            return wait_s
+    return None
+
+
+def _limit(headers: Mapping[str, str], unit: str) -> float | None:
+    """Return the limit per second; of several the lowest, as each of them would refuse."""
+    found = [_per_second(headers[name], headers.get(_period(unit), "")) for name in _NAMES[unit] if name in headers]
+    if unit == REQUESTS and not found:
+        found = [_per_second(headers[name], "") for name in _PLAIN if name in headers]
+    return min((rate for rate in found if rate is not None), default=None)
+
+
+def _period(unit: str) -> str:
+    return f"x-ratelimit-renewalperiod-{unit}"
+
+
+def _per_second(text: str, period: str) -> float | None:
+    amount = _number(re.split(r"[,;]", text, maxsplit=1)[0])
+    told = _WINDOW.search(text)
+    over_s = _number(told[1]) if told else _number(period)
+    if amount is None or not 0 < amount < 1e12 or (over_s is not None and over_s <= 0):
+        return None
+    return amount / (over_s or MINUTE_S)
+
+
+def _cause(refusal: str) -> str:
+    if _CONCURRENCY.search(refusal):
+        return CONCURRENCY
+    return TOKENS if _TOKENS.search(refusal) else ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _until(text: str, date: str) -> float | None:
+    try:
+        then = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return None
+    try:
+        now = parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        now = time.time()
+    return then - now

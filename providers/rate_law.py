@@ -1,0 +1,277 @@
+"""Where the limit lies that nobody tells: a law that moves one rate by nothing but what was refused.
+
+It searches by doubling; after a cut it climbs back to a plateau as in CUBIC (Ha, Rhee, Xu 2008; RFC 9438), stays on it,
+then probes past it faster and faster. A network's congestion control does the same, but there losses are free:
+
+- **A purse pays for probes.** A look above the limit costs at least one refusal, and each admitted request earns
+  ``EARNED`` of one. So a high limit is looked at often, a low one seldom, and the share of refusals stays the same.
+- **Silence is admission.** A refusal comes back at once, a completion takes as long as its text. What was not refused
+  soon after it was sent is being worked on, so nothing here waits for completions.
+- **What held is safe.** A plateau that was not refused lies below the limit. A probe that was admitted far above it may
+  have lived on credit (a bucket's depth, what is left of a window); that credit is learnt, and not taken for a limit.
+
+Rates are in units per second (requests, or tokens of text), times in seconds on any monotonic clock.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+EARNED = 0.009
+PURSE = 2.0
+LOWEST = 0.05
+
+DOUBLING_S, PROBE_S = 1.0, 4.0
+"""The search doubles the rate within the first; a probe is 2 to the power of (time / the second) squared."""
+
+UNSURE_HOLD_S, SHORTEST_HOLD_S, LONGEST_HOLD_S = 3.0, 8.0, 120.0
+RETURN_S = 6.0
+"""The dip after a cut is made good within this time, however long the plateau is held."""
+
+_ECHO_S = 1.5
+"""A refusal so soon after a cut belongs to the same search, or to the same full window."""
+
+
+class Law(Protocol):
+    """Says at what rate a scope may be asked. Not thread-safe."""
+
+    rate: float
+    reason: str
+
+    def sent(self, now: float, cost: float) -> None:
+        """A request that costs so many units was sent."""
+        ...
+
+    def grow(self, now: float, used_s: float) -> None:
+        """The rate was in full use for so many more seconds."""
+        ...
+
+    def refused(self, now: float, sent_at: float, cost: float) -> bool:
+        """A request was refused; return whether what is sent now should pause rather than slow down."""
+        ...
+
+    def told(self, now: float, rate: float) -> None:
+        """The provider names a limit."""
+        ...
+
+    def resume(self, now: float, rate: float | None, window_s: float) -> None:
+        """Everything was refused, and no longer is: go on at ``rate`` (None: as before the outage)."""
+        ...
+
+
+class Steady:
+    """Keeps the stated rate, whatever the provider answers."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.reason = "fixed"
+
+    def sent(self, now: float, cost: float) -> None:
+        return
+
+    def grow(self, now: float, used_s: float) -> None:
+        return
+
+    def refused(self, now: float, sent_at: float, cost: float) -> bool:
+        return False
+
+    def told(self, now: float, rate: float) -> None:
+        return
+
+    def resume(self, now: float, rate: float | None, window_s: float) -> None:
+        return
+
+
+class Adaptive:
+    """Feels for the limit; see the module. ``refusal_s`` is how soon refusals come back, smoothed."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self.rate = self._plateau = rate
+        self.reason = f"start value {rate:.1f}/s"
+        self.refusal_s = 0.1
+        self._searching = True
+        self._dip = 0.0
+        self._hold_s = UNSURE_HOLD_S
+        self._grown_s = 0.0
+        self._safe = 0.0
+        self._before_outage = 0.0
+        self._window_s = 0.0
+        self._purse = 1.0
+        self._price = 1.0
+        self._credit_s = 0.0
+        self._claim: tuple[float, float] | None = None
+        self._told = 0.0
+        self._cut_at = -math.inf
+        self._since = _Since(now)
+        self._verdict: _Verdict | None = None
+
+    def sent(self, now: float, cost: float) -> None:
+        self._purse = min(PURSE, self._purse + EARNED)
+        self._since.admitted += cost
+        self._since.requests += 1
+        if self._verdict is not None and now >= self._verdict.due_at:
+            self._judge(now, self._verdict)
+
+    def grow(self, now: float, used_s: float) -> None:
+        since, before = self._since, self._grown_s
+        self._grown_s += used_s
+        if not self._searching and before <= self._hold_s < self._grown_s:
+            self._safe = self._plateau
+            since.probe_at, since.probe_admitted = now, since.admitted
+        self.rate = max(LOWEST, self._curve(self._grown_s))
+        if self.rate > 1.1 * since.told_rate:
+            self.reason = f"raised from {since.told_rate:.1f} to {self.rate:.1f}/s, in full use without a 429"
+            since.told_rate = self.rate
+
+    def refused(self, now: float, sent_at: float, cost: float) -> bool:
+        since = self._since
+        self._purse = max(0.0, self._purse - 1 - EARNED)
+        self.refusal_s += 0.2 * (now - sent_at - self.refusal_s)
+        since.admitted -= cost
+        since.requests -= 1
+        since.refused += 1
+        if sent_at <= self._cut_at:
+            if self._verdict is not None:
+                self._verdict.refused += cost
+            return False
+        if now - self._cut_at < max(_ECHO_S, 3 * self.refusal_s):
+            return self._echo(now, sent_at, cost)
+        self._before_outage = 0.0 if self._searching else self._plateau
+        self._cut(now, *self._cut_to(now), why="after a 429", verdict=_Verdict(self, now, sent_at, cost))
+        return False
+
+    def told(self, now: float, rate: float) -> None:
+        if self._told and abs(rate / self._told - 1) < 0.05:
+            return
+        before, self._told = self._told, rate
+        if not before and not self._searching:
+            return  # what was learnt is worth more than what is said
+        # A provider that names a limit may lie; by what factor the name changes still counts.
+        plateau = self._plateau * rate / before if before and not self._searching else rate
+        self._safe = 0.0
+        self._cut(now, plateau, plateau, UNSURE_HOLD_S, why=f"as the provider names {rate:.1f}/s")
+        self._cut_at = -math.inf  # a refusal is about the new rate, however soon it comes
+
+    def resume(self, now: float, rate: float | None, window_s: float) -> None:
+        plateau = rate if rate is not None else self._before_outage or self.rate
+        self._window_s = window_s
+        self._safe = 0.0
+        self._cut(now, 0.97 * plateau, plateau, max(UNSURE_HOLD_S, window_s), why="as all was refused, and is no more")
+
+    @property
+    def before_outage(self) -> float:
+        """The plateau before the refusals that are going on, 0 if there was none."""
+        return self._before_outage
+
+    def _curve(self, grown_s: float) -> float:
+        if self._searching:
+            return self._plateau * _power_of_two(grown_s / max(DOUBLING_S, 4 * self.refusal_s))
+        return_s = min(self._hold_s, RETURN_S)
+        if grown_s <= return_s:
+            return self._plateau * (1 - self._dip * (1 - grown_s / return_s) ** 3)
+        beyond_s = max(0.0, grown_s - self._hold_s)
+        return self._plateau * _power_of_two((beyond_s / max(PROBE_S, 8 * self.refusal_s, self._window_s / 2)) ** 2)
+
+    def _echo(self, now: float, sent_at: float, cost: float) -> bool:
+        """Another refusal soon after a cut: wait if the rate was proved safe before, else cut again."""
+        self._settle_claim(self.rate)
+        if self._safe and self.rate <= self._safe and now - self._cut_at < 1.0:
+            return True
+        floor = 0.75 * self.rate
+        if self._safe and self.rate > 1.02 * self._safe:
+            floor = max(floor, 0.97 * self._safe)
+        else:
+            self._safe = 0.0
+        plateau = max(0.9 * self.rate, floor)
+        self._cut(now, floor, plateau, UNSURE_HOLD_S, why="after more 429s", verdict=_Verdict(self, now, sent_at, cost))
+        return False
+
+    def _cut_to(self, now: float) -> tuple[float, float, float]:
+        """Return the rate after a cut, the plateau to climb to, and how long to hold it."""
+        at, old, since = self.rate, self._plateau, self._since
+        if self._searching:
+            return 0.5 * at, 0.8 * at, UNSURE_HOLD_S
+        self._price += 0.3 * (min(since.refused, 10) - self._price)
+        span_s = max(now - since.began_at, 1e-3)
+        mean = (since.admitted + since.admitted / max(since.requests, 1)) / span_s
+        hold_s = self._affordable_s(since.requests / span_s)
+        if self._grown_s <= self._hold_s:  # the plateau itself was too high
+            plateau = min(0.98 * at, max(0.9 * at, mean))
+            self._settle_claim(plateau)
+            self._safe = 0.0
+            return 0.95 * plateau, plateau, hold_s
+        self._settle_claim(old)
+        if at <= 1.1 * old:
+            plateau = max(0.97 * old, min(old + 0.4 * (at - old), 1.02 * mean))
+            return 0.97 * old, plateau, hold_s
+        surplus_s = (since.admitted - since.probe_admitted) / old - (now - since.probe_at)
+        if surplus_s <= 1.3 * self._credit_s + 0.1:
+            return 0.97 * old, max(old, min(mean, 1.02 * old)), hold_s
+        self._claim = (old, surplus_s)
+        return max(0.6 * at, 0.97 * old), max(0.8 * at, old), UNSURE_HOLD_S
+
+    def _settle_claim(self, plateau: float) -> None:
+        """If a rise turns out to have been none, what was admitted meanwhile was credit."""
+        if self._claim is not None:
+            old, surplus_s = self._claim
+            if plateau < 1.05 * old:
+                self._credit_s = max(self._credit_s, min(surplus_s, 60.0))
+                self._claim = None
+
+    def _affordable_s(self, requests_per_s: float) -> float:
+        """Return how long to hold until the purse can pay for the next look."""
+        earned_s = (self._price - self._purse) / (EARNED * max(requests_per_s, 1e-3))
+        return max(min(max(earned_s, SHORTEST_HOLD_S), LONGEST_HOLD_S), self._window_s)
+
+    def _judge(self, now: float, verdict: _Verdict) -> None:
+        """All that was sent between the first refusal and the cut is judged: its refused share tells the limit."""
+        self._verdict = None
+        if verdict.requests >= 15:
+            limit = verdict.rate * max(0.1, 1 - verdict.refused / verdict.units)
+            if limit < self.rate:
+                self._cut(now, 0.93 * limit, limit, UNSURE_HOLD_S, why="by the share of 429s")
+
+    def _cut(
+        self, now: float, floor: float, plateau: float, hold_s: float, *, why: str, verdict: _Verdict | None = None
+    ) -> None:
+        before, self.rate = self.rate, max(LOWEST, floor)
+        self._plateau = max(LOWEST, plateau)
+        self._dip = 1 - self.rate / self._plateau
+        self._hold_s = hold_s
+        self._grown_s = 0.0
+        self._searching = False
+        self._cut_at = now
+        self._since = _Since(now, self.rate)
+        self._verdict = verdict
+        word = "cut" if self.rate < before else "raised"
+        self.reason = f"{word} from {before:.1f} to {self.rate:.1f}/s, {why}"
+
+
+def _power_of_two(exponent: float) -> float:
+    return math.pow(2.0, min(exponent, 40.0))
+
+
+class _Since:
+    """What happened since the last cut. Units but for ``requests`` and ``refused``."""
+
+    __slots__ = ("admitted", "began_at", "probe_admitted", "probe_at", "refused", "requests", "told_rate")
+
+    def __init__(self, now: float, rate: float = 1.0) -> None:
+        self.began_at = self.probe_at = now
+        self.admitted = self.probe_admitted = 0.0
+        self.requests = self.refused = 0
+        self.told_rate = rate
+
+
+class _Verdict:
+    """What was sent from the first refused request to the cut that it caused, and how much of it was refused."""
+
+    __slots__ = ("due_at", "rate", "refused", "requests", "units")
+
+    def __init__(self, law: Adaptive, now: float, sent_at: float, cost: float) -> None:
+        self.rate = law.rate
+        self.units = law.rate * (now - sent_at)
+        self.requests = self.units / cost
+        self.refused = cost
+        self.due_at = now + 2 * law.refusal_s + 0.05
