@@ -175,17 +175,11 @@ def _task(fields: Fields, entry: Entry, tools: Mapping[str, Tool], codes: _Codes
     if not code:
         fields.note("metadata.code", f"{metadata['code']} is also the code of an earlier task")
         return None
-    subject = metadata.get("subject")
-    subject = " ".join(subject.split()) if isinstance(subject, str) and subject.strip() else f"task {task_id}"
+    subject = _subject(task_id, metadata)
     flow = Flow(task_id, f"{code}: work on {subject}", inputs, tools)
     order = _steps(fields, flow, names, tools)
     if fields.problems:
         return None
-    kept = {name: value for name, value in metadata.items() if name not in ("code", "subject")}
-    if flow.added:
-        kept["added_inputs"] = [*kept.get("added_inputs", []), *flow.added]
-    if said_type != task_type:
-        kept["original_task_type"] = said_type
     task = Task(
         task_id=task_id,
         task_type=task_type,
@@ -199,9 +193,25 @@ def _task(fields: Fields, entry: Entry, tools: Mapping[str, Tool], codes: _Codes
         toolset=tools,
         constraints=constraints,
         complexity=complexity,
-        metadata=kept,
+        metadata=_metadata(metadata, flow.added, "" if said_type == task_type else said_type),
     )
     return _in_its_words(task, description) if _can_be_done(fields, task) else None
+
+
+def _subject(task_id: str, metadata: Mapping[str, Any]) -> str:
+    said = metadata.get("subject")
+    return " ".join(said.split()) if isinstance(said, str) and said.strip() else f"task {task_id}"
+
+
+def _metadata(said: Mapping[str, Any], added: Sequence[str], renamed: str) -> dict[str, Any]:
+    """Return what is to be remembered: the document's own, which inputs were added, and the type before renaming."""
+    metadata = {name: value for name, value in said.items() if name not in ("code", "subject")}
+    if added:
+        before = metadata.get("added_inputs")
+        metadata["added_inputs"] = [*(before if isinstance(before, list) else []), *added]
+    if renamed:
+        metadata["original_task_type"] = renamed
+    return metadata
 
 
 def _in_its_words(task: Task, description: str) -> Task:

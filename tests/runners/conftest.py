@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
-from real_runs import House, Simulator
+from real_runs import Ended, House, Simulator
+
+from commands.options import run_program
+from ultra_parallel_runner import cli
 
 
 @pytest.fixture
@@ -29,6 +33,26 @@ def new_house(tmp_path) -> Iterator[Callable[[str], House]]:
 @pytest.fixture
 def house(new_house) -> House:
     return new_house("house")
+
+
+@pytest.fixture
+def command(house, monkeypatch, capsys) -> Callable[..., Ended]:
+    """Run the supervisor's command line in this process, for all that ends before anything is started."""
+
+    def run(*arguments: str, env: Mapping[str, str] | None = None, code: int = 0) -> Ended:
+        with monkeypatch.context() as patch:
+            patch.chdir(house.path)
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in {**house.environment, **(env or {})}.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                run_program(cli, arguments)
+        said = capsys.readouterr()
+        assert left.value.code == code, said.out + said.err
+        return Ended(said.out, said.err)
+
+    return run
 
 
 @pytest.fixture

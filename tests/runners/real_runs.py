@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import psutil
@@ -91,6 +91,13 @@ class Simulator:
             return connection.getresponse().read()
         finally:
             connection.close()
+
+
+class Ended(NamedTuple):
+    """What a program that has ended had to say."""
+
+    stdout: str
+    stderr: str
 
 
 class Running:

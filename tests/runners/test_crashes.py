@@ -6,10 +6,10 @@ import psutil
 import pytest
 from real_runs import SHARD, THREE_KEYS, WORKERS, House, Simulator, adds_up, scores, wait_for
 
-INSTANCES = 6
+INSTANCES = 5
 TRIALS = 5 * INSTANCES
-EARLY, HALF_WAY = 20, 55
-"""Requests; the whole run makes some 110."""
+EARLY, HALF_WAY = 15, 45
+"""Requests; the whole run makes some 90."""
 
 pytestmark = pytest.mark.slow
 
@@ -39,28 +39,28 @@ def undisturbed(tmp_path_factory) -> dict:
     return all_scored(house)
 
 
-def test_a_killed_shard_is_started_again_and_the_run_ends_by_itself(house, slow_simulator):
+def test_a_killed_shard_is_started_again_and_the_run_ends_by_itself(house, slow_simulator, undisturbed):
     running = house.start(*ask(slow_simulator))
     slow_simulator.wait_for_requests(HALF_WAY)
     running.kill_shard(2)
     assert running.wait() == 0, running.output + running.complaints
     assert "shard 2 was killed by signal 9; starting it again" in running.output
     assert f"{TRIALS} planned = {TRIALS} scored" in running.output
-    all_scored(house)
+    assert all_scored(house) == undisturbed
     assert slow_simulator.stats()["repeated"] <= WORKERS // 3
 
 
-def test_shards_killed_again_and_again_lose_nothing(house, slow_simulator):
+def test_shards_killed_again_and_again_lose_nothing(house, slow_simulator, undisturbed):
     running = house.start(*ask(slow_simulator))
-    for nth, requests in enumerate((EARLY, 35, HALF_WAY, 75)):
+    for nth, requests in enumerate((EARLY, 30, HALF_WAY, 60)):
         slow_simulator.wait_for_requests(requests)
         running.kill_shard(nth % 3 + 1)
     assert running.wait() == 0, running.output + running.complaints
-    all_scored(house)
+    assert all_scored(house) == undisturbed
     assert slow_simulator.stats()["repeated"] <= 4 * WORKERS // 3
 
 
-def test_after_a_killed_supervisor_nobody_is_left_and_the_same_command_finishes(house, slow_simulator):
+def test_after_a_killed_supervisor_nobody_is_left_and_the_same_command_finishes(house, slow_simulator, undisturbed):
     running = house.start(*ask(slow_simulator))
     slow_simulator.wait_for_requests(HALF_WAY)
     running.process.kill()
@@ -71,33 +71,33 @@ def test_after_a_killed_supervisor_nobody_is_left_and_the_same_command_finishes(
     assert view["planned"] == TRIALS
     assert 0 < view["pending"] < TRIALS
     house.run(*ask(slow_simulator))
-    all_scored(house)
+    assert all_scored(house) == undisturbed
     assert slow_simulator.stats()["repeated"] <= WORKERS
 
 
-def test_after_everything_was_killed_at_once_the_same_command_finishes(house, slow_simulator):
+def test_after_everything_was_killed_at_once_the_same_command_finishes(house, slow_simulator, undisturbed):
     running = house.start(*ask(slow_simulator))
     slow_simulator.wait_for_requests(HALF_WAY)
     house.kill_everything()
     running.wait()
     house.run(*ask(slow_simulator))
-    all_scored(house)
+    assert all_scored(house) == undisturbed
     assert slow_simulator.stats()["repeated"] <= WORKERS
 
 
-def test_begun_trials_go_on_where_they_were_when_others_take_them_over(house, slow_simulator):
+def test_begun_trials_go_on_where_they_were_when_others_take_them_over(house, slow_simulator, undisturbed):
     """Killed with three shards, resumed with one, killed, resumed with two: each reply is paid for once."""
-    for shards, requests in (("3", EARLY), ("1", 35), ("2", HALF_WAY)):
+    for shards, requests in (("3", EARLY), ("1", 30), ("2", HALF_WAY)):
         running = house.start(*ask(slow_simulator, "--shards", shards))
         slow_simulator.wait_for_requests(requests)
         house.kill_everything()
         running.wait()
     house.run(*ask(slow_simulator, "--shards", "3"))
-    all_scored(house)
+    assert all_scored(house) == undisturbed
     assert slow_simulator.stats()["repeated"] <= 15 + 5 + 10
 
 
-def test_after_a_killed_supervisor_its_own_simulator_leaves_too(house):
+def test_after_a_killed_supervisor_its_own_simulator_leaves_too(house, undisturbed):
     command = ("--simulate", "--model", THREE_KEYS, "--num-instances", str(INSTANCES), "--qps", "1000")
     running = house.start(*command)
     wait_for(lambda: len(house.processes()) == 5 and list(house.path.glob("logs/*/shards/03/shard.log")), "all are up")
@@ -107,10 +107,12 @@ def test_after_a_killed_supervisor_its_own_simulator_leaves_too(house):
     running.wait()
     house.wait_until_empty()
     house.run(*command)
-    all_scored(house)
+    assert all_scored(house) == undisturbed
 
 
-def test_a_shard_that_is_killed_whenever_it_starts_is_given_up_and_its_siblings_do_its_work(house, slow_simulator):
+def test_a_shard_that_is_killed_whenever_it_starts_is_given_up_and_its_siblings_do_its_work(
+    house, slow_simulator, undisturbed
+):
     running = house.start(*ask(slow_simulator))
     killed: set[int] = set()
 
@@ -125,11 +127,10 @@ def test_a_shard_that_is_killed_whenever_it_starts_is_given_up_and_its_siblings_
     assert running.wait() == 0, running.output + running.complaints
     assert len(killed) == 4
     assert "without progress" in running.output
-    assert all_scored(house)
+    assert all_scored(house) == undisturbed
 
 
-@pytest.mark.parametrize("mode", ["adaptive", "fixed"])
-@pytest.mark.parametrize("shards", ["1", "2", "3"])
+@pytest.mark.parametrize(("shards", "mode"), [("1", "fixed"), ("2", "adaptive"), ("2", "fixed"), ("3", "fixed")])
 def test_scores_do_not_depend_on_shards_rate_mode_or_a_kill(house, slow_simulator, undisturbed, shards, mode):
     running = house.start(*ask(slow_simulator, "--shards", shards, "--rate-mode", mode))
     slow_simulator.wait_for_requests(EARLY)
@@ -138,11 +139,11 @@ def test_scores_do_not_depend_on_shards_rate_mode_or_a_kill(house, slow_simulato
     assert all_scored(house) == undisturbed
 
 
-def test_a_killed_shard_that_ran_alone_is_resumed_by_the_supervisor(house, slow_simulator):
+def test_a_killed_shard_that_ran_alone_is_resumed_by_the_supervisor(house, slow_simulator, undisturbed):
     running = house.start(*ask(slow_simulator, "--deployment", "qwen-key1"), program=SHARD)
     slow_simulator.wait_for_requests(EARLY)
     running.process.kill()
     running.wait()
     house.run(*ask(slow_simulator))
-    all_scored(house)
+    assert all_scored(house) == undisturbed
     assert slow_simulator.stats()["repeated"] <= WORKERS // 3

@@ -36,21 +36,27 @@ def table(text: str) -> list[list[str]]:
     return [re.split(r"  +", line.strip()) for line in lines]
 
 
-def planned(house, *arguments: str) -> tuple[list[list[str]], str]:
-    told = house.run("--dry-run", *arguments).stdout
-    assert house.files() == set()
-    return table(told), told
+@pytest.fixture
+def planned(house, command):
+    """Ask for a plan; return its lines and the whole text."""
+
+    def plan(*arguments: str, env: dict[str, str] | None = None) -> tuple[list[list[str]], str]:
+        told = command("--dry-run", *arguments, env=env).stdout
+        assert house.files() == set()
+        return table(told), told
+
+    return plan
 
 
 @pytest.mark.parametrize("prompts", [ONE, THREE], ids=["1 prompt type", "3 prompt types"])
 @pytest.mark.parametrize("place", [0, 1], ids=["adaptive", "fixed"])
 @pytest.mark.parametrize("plan", FAMILIES, ids=[plan[0] for plan in FAMILIES])
-def test_plan_of_a_family_equals_the_table_of_the_requirements(house, plan, place, prompts):
+def test_plan_of_a_family_equals_the_table_of_the_requirements(planned, plan, place, prompts):
     model, deployments, qps, one, three = plan
     workers = (one if prompts == ONE else three)[place]
     trials = 100 if prompts == ONE else 300
     mode = ("adaptive", "fixed")[place]
-    (*shards, total), told = planned(house, "--model", model, "--prompt-types", prompts, "--rate-mode", mode)
+    (*shards, total), told = planned("--model", model, "--prompt-types", prompts, "--rate-mode", mode)
     split = [trials // len(deployments) + (nth < trials % len(deployments)) for nth in range(len(deployments))]
     delays = ["0 s", "≤ +30 s", "≤ +20 s"]
     assert [[shard[n] for n in (0, 1, 2, -4, -3, -2, -1)] for shard in shards] == [
@@ -61,9 +67,9 @@ def test_plan_of_a_family_equals_the_table_of_the_requirements(house, plan, plac
     assert told.startswith(f"{trials} trials, rate mode {mode}\n")
 
 
-def test_all_models_side_by_side_have_the_plans_of_the_requirements(house):
+def test_all_models_side_by_side_have_the_plans_of_the_requirements(planned):
     models = ",".join(plan[0] for plan in PLANS)
-    (*shards, _), _ = planned(house, "--model", models, "--num-instances", "6", "--stagger", "0,30,20")
+    (*shards, _), _ = planned("--model", models, "--num-instances", "6", "--stagger", "0,30,20")
     expected = []
     for model, deployments, qps, (adaptive, _), _ in PLANS:
         for nth, name in enumerate(deployments):
@@ -72,30 +78,29 @@ def test_all_models_side_by_side_have_the_plans_of_the_requirements(house):
     assert [[shard[n] for n in (1, 2, -4, -3, -2, -1)] for shard in shards] == expected
 
 
-def test_key_variables_are_named_and_missing_ones_marked_but_no_value_is_shown(house):
+def test_key_variables_are_named_and_missing_ones_marked_but_no_value_is_shown(planned):
     env = {"IDEALLAB_API_KEY_0": "first-secret", "IDEALLAB_API_KEYS": "a-secret,b-secret"}
-    told = house.run("--dry-run", "--model", "qwen2.5-7b-instruct", env=env).stdout
-    first, second, third, _ = table(told)
+    (first, second, third, _), told = planned("--model", "qwen2.5-7b-instruct", env=env)
     assert first[3] == "IDEALLAB_API_KEY_0"
     assert second[3] == "IDEALLAB_API_KEYS#1"
     assert third[3] == "IDEALLAB_API_KEY_2 (not set)"
     assert "secret" not in told
 
 
-def test_what_the_user_says_of_workers_qps_and_shards_is_final(house):
+def test_what_the_user_says_of_workers_qps_and_shards_is_final(planned):
     ways = ("--max-workers", "7", "--qps", "2.5", "--shards", "2", "--prompt-types", THREE, "--num-instances", "1")
-    (*shards, total), _ = planned(house, "--model", "DeepSeek-V3-0324", *ways)
+    (*shards, total), _ = planned("--model", "DeepSeek-V3-0324", *ways)
     assert [shard[-4:-1] for shard in shards] == [["7", "2.5", "8"], ["7", "2.5", "7"]]
     assert total == ["total", "14", "15"]
 
 
-def test_a_single_delay_repeats_for_all_later_shards(house):
-    (*shards, _), _ = planned(house, "--model", "qwen2.5-7b-instruct", "--stagger", "4")
+def test_a_single_delay_repeats_for_all_later_shards(planned):
+    (*shards, _), _ = planned("--model", "qwen2.5-7b-instruct", "--stagger", "4")
     assert [shard[-1] for shard in shards] == ["0 s", "+4 s", "+4 s"]
 
 
-def test_tool_success_rates_and_prompt_types_multiply_and_each_rate_is_split_evenly(house):
+def test_tool_success_rates_and_prompt_types_multiply_and_each_rate_is_split_evenly(planned):
     ways = ("--tool-success-rate", "0.9,0.6", "--task-types", "simple_task", "--num-instances", "4")
-    (*shards, _), told = planned(house, "--model", "qwen2.5-7b-instruct", *ways)
+    (*shards, _), told = planned("--model", "qwen2.5-7b-instruct", *ways)
     assert [shard[-2] for shard in shards] == ["4", "2", "2"]
     assert told.startswith("8 trials")

@@ -9,8 +9,8 @@ from real_runs import SHARD, THREE_KEYS, adds_up, scores
 
 from simulator.faults import KINDS
 
-WHAT = ("--model", THREE_KEYS, "--num-instances", "8", "--prompt-types", "optimal,baseline", "--qps", "1000")
-TRIALS = 80
+WHAT = ("--model", THREE_KEYS, "--num-instances", "6", "--prompt-types", "optimal,baseline", "--qps", "1000")
+TRIALS = 60
 
 
 def ask(simulator, *arguments: str) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def test_a_deployment_that_does_not_exist_is_told_once_and_leaves_everything_pen
 def test_a_shard_alone_says_exactly_how_much_of_its_share_is_scored(house, simulate, simulator):
     alone = ("--shards", "1", "--max-attempts", "1", "--num-instances", "6")
     failing = simulate("--latency", "0.005", "--fault", "503=0.15")
-    for _ in range(3):
+    for _ in range(2):
         ended = house.run(*few(failing.url, *alone), program=SHARD, code=None)
         scored = sum(row["status"] == "scored" for row in house.rows())
         assert f"{scored} of its 30 trials scored" in ended.stdout

@@ -301,6 +301,11 @@ def test_an_input_of_the_wrong_form_is_left_alone_and_another_one_stated() -> No
     assert arguments(result)["file_operations_reader"]["path"] == result.tasks[0].inputs[name]
 
 
+def test_metadata_of_any_form_is_kept_or_written_over() -> None:
+    result = loaded(task(inputs={}, metadata={"added_inputs": None, "code": 7, "subject": [], "x": 1}))
+    assert result.tasks[0].metadata == {"added_inputs": ["path"], "x": 1}
+
+
 def test_an_input_that_reads_like_a_reference_is_not_taken_for_one() -> None:
     result = loaded(task(required_tools=["network_router"], inputs={"service": "<url of step 1>"}))
     assert arguments(result)["network_router"]["service"] != "<url of step 1>"
