@@ -366,6 +366,7 @@ def open_shard(
         transport=open_transport(),
         stop=stop,
         observe=meter.seen,
+        patience_s=order.patience_s,
     )
     return Shard(
         plan=TrialPlan(run.spec, workload),

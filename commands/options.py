@@ -51,7 +51,12 @@ _HOW = (
     click.option("--max-workers", metavar="N", help="Threads per shard.  [default: the catalog's]"),
     click.option("--qps", metavar="X", help="HTTP requests per second and shard.  [default: the catalog's]"),
     click.option("--stagger", metavar="S,S…", help="Seconds between shard starts, or auto.  [default: auto]"),
-    click.option("--max-attempts", metavar="N", help="HTTP attempts per request.  [default: the catalog's, 5]"),
+    click.option(
+        "--max-attempts", metavar="N", help="HTTP attempts per request, 429s not counted.  [default: the catalog's, 5]"
+    ),
+    click.option(
+        "--patience", metavar="S", help="Seconds for which a request may meet nothing but 429s.  [default: 600]"
+    ),
     click.option("--timeout", metavar="S", help="Seconds per HTTP attempt.  [default: the catalog's, 150]"),
     click.option("--retry-errors", is_flag=True, help="Ask trials again that failed in the harness itself."),
     click.option("--fresh", is_flag=True, help="Ask everything again; earlier results are kept as history."),

@@ -149,6 +149,7 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         storage_format=_setting(values["storage_format"], "--storage-format", "STORAGE_FORMAT", FORMS, environment),
         max_attempts=_whole_or_none(values, "max_attempts", 100),
         timeout_s=_number_or_none(values, "timeout", 0.1, 86_400),
+        patience_s=600.0 if values["patience"] is None else number("--patience", values["patience"], 0.1, 86_400),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trials.errors import UsageError
 from trials.spec import RunSpec
-from workflows.libraries import Document, library_from
+from workflows.libraries import MOST_BYTES, Document, library_from
 from workflows.tasks import TaskLibrary
 from workflows.workload import WorkflowWorkload
 
@@ -26,7 +26,12 @@ def open_library(task_library: str, tool_registry: str, *, skip_invalid: bool) -
 
 
 def _read(flag: str, path: str) -> Document | None:
+    if not path:
+        return None
     try:
-        return Document(content=Path(path).read_bytes(), source=path) if path else None
+        size_bytes = Path(path).stat().st_size
+        if size_bytes > MOST_BYTES:
+            raise UsageError(f"{flag}: {path} has {size_bytes:,} bytes, more than the {MOST_BYTES:,} that are read")
+        return Document(content=Path(path).read_bytes(), source=path)
     except OSError as problem:
         raise UsageError(f"{flag}: cannot read {path}: {problem.strerror}") from problem

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from providers.rate_breaker import Breaker
-from providers.rate_fuse import Fuse
+from providers.rate_fuse import Crowding, Fuse
 from providers.rate_gate import Gate
 from providers.rate_hints import CONCURRENCY, TOKENS, Hints
 from providers.rate_law import LOWEST, Adaptive, Law, Steady
@@ -39,10 +39,11 @@ class Change:
 class Permit:
     """Leave to send one request; to be given back by ``settle``. ``waited_s`` is the time spent in line."""
 
-    __slots__ = ("number", "sent_at", "tokens", "waited_s")
+    __slots__ = ("number", "others", "sent_at", "tokens", "waited_s")
 
-    def __init__(self, number: int, sent_at: float, tokens: float) -> None:
+    def __init__(self, number: int, sent_at: float, tokens: float, others: int = 0) -> None:
         self.number = number
+        self.others = others
         self.sent_at = sent_at
         self.tokens = tokens
         self.waited_s = 0.0
@@ -97,10 +98,12 @@ class RateControl:
         self._adaptive = adaptive
         self._requests = Budget(Adaptive(qps, now) if adaptive else Steady(qps), now)
         self._tokens: Budget | None = None
+        self._paced_by = self._requests
         self._mean_tokens = 0.0
         self._gate = Gate(now)
         self._window = Window(now)
         self._fuse = Fuse()
+        self._crowding = Crowding()
         self._breaker = Breaker()
         self._max_in_flight = math.inf if max_in_flight is None else max_in_flight
         self._number = 0
@@ -123,7 +126,7 @@ class RateControl:
             return "most requests fail: one a second until one succeeds"
         if self._gate.closed:
             return "all is refused: single requests until one is admitted"
-        if self._tokens is not None and self._tokens.waited_from is not None:
+        if self._tokens is not None and self._paced_by is self._tokens:
             return f"tokens {self._tokens.law.reason}"
         if self._requests.ceiling <= self._requests.law.rate:
             return f"its share of a joint limit, {self._requests.ceiling:.1f}/s"
@@ -147,10 +150,17 @@ class RateControl:
         self._gate.passed(now, self._number)
         self._breaker.passed(now)
         self._spend(now, tokens)
-        return Permit(self._number, now, tokens)
+        others = self.in_flight - 1
+        self._crowding.sent(others)
+        return Permit(self._number, now, tokens, others)
 
     def settle(
-        self, now: float, permit: Permit, outcome: str, hints: Hints = NO_HINTS, tokens: float | None = None
+        self,
+        now: float,
+        permit: Permit,
+        outcome: str,
+        hints: Hints = NO_HINTS,
+        tokens: float | None = None,
     ) -> None:
         """Tell how a request ended: OK, REJECTED or FAILED; ``tokens`` is what it used, if that is known."""
         self.in_flight -= 1
@@ -186,7 +196,10 @@ class RateControl:
         wait_s = self._requests.wait_s(now, 1.0)
         if self._tokens is not None:
             self._tokens.grow(now, allowed)
-            wait_s = max(wait_s, self._tokens.wait_s(now, max(tokens, 1.0)))
+            for_tokens_s = self._tokens.wait_s(now, max(tokens, 1.0))
+            if wait_s != for_tokens_s:
+                self._paced_by = self._tokens if for_tokens_s > wait_s else self._requests
+            wait_s = max(wait_s, for_tokens_s)
         return wait_s
 
     def _spend(self, now: float, tokens: float) -> None:
@@ -203,12 +216,18 @@ class RateControl:
 
     def _refused(self, now: float, permit: Permit, hints: Hints) -> None:
         self._window.admitted(-1.0)
-        if hints.cause == CONCURRENCY:
+        if self._is_crowded(now, permit, hints):
             if self._fuse.refused(self.in_flight):
-                self._note = f"{self._fuse.ceiling:g} at a time, after a 429 that speaks of concurrency"
+                self._note = f"{self._fuse.ceiling:g} at a time, as 429s come when more are in flight"
             return
         was_closed = self._gate.closed
-        self._gate.refused(now, permit.number, permit.sent_at, hints.retry_after_s, self._window.length_s)
+        self._gate.refused(
+            now,
+            permit.number,
+            permit.sent_at,
+            hints.retry_after_s,
+            self._window.length_s,
+        )
         if was_closed:
             return
         self._note = ""
@@ -218,6 +237,19 @@ class RateControl:
         if budget.law.refused(now, permit.sent_at, cost) and not self._gate.closed:
             self._gate.close(now, window_s=self._window.length_s)
         budget.apply(now)
+
+    def _is_crowded(self, now: float, permit: Permit, hints: Hints) -> bool:
+        """Whether a refusal is for concurrency: it says so, or that is what explains it."""
+        if hints.cause:
+            return hints.cause == CONCURRENCY
+        crowded = self._crowding.refused(now, permit.others)
+        if self._fuse.ceiling == math.inf:
+            return crowded
+        if permit.others < 0.8 * self._fuse.ceiling:
+            self._fuse.lift()
+            self._note = ""
+            return False
+        return permit.others >= self._fuse.ceiling - 1
 
     def _admitted(self, now: float, permit: Permit, outcome: str, tokens: float | None) -> None:
         if self._gate.is_probe(permit.number):

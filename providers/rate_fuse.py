@@ -8,11 +8,14 @@ after Chiu and Jain 1989; the decrease is to what the server holds, which is kno
 from __future__ import annotations
 
 import math
+from collections import deque
 
 EARNED_BY = 120
 """So many requests under a full ceiling pay for trying one more at a time."""
 
 _SMOOTHING = 0.05
+_REFUSALS, _SENDS, _APART_S, _RARE = 8, 200, 1.0, 0.08
+"""Evidence of crowding: so many refusals, so far apart, at numbers in flight that so few of so many sends met."""
 
 
 class Fuse:
@@ -49,3 +52,34 @@ class Fuse:
         self._full, self._step = 0, 1
         before, self.ceiling = self.ceiling, min(self.ceiling, max(1, in_flight))
         return self.ceiling < before
+
+    def lift(self) -> None:
+        """The ceiling was a mistake."""
+        self.ceiling = math.inf
+
+
+class Crowding:
+    """Tells a limit of concurrency from one of rate where refusals do not say.
+
+    Refused for its rate, a request is refused whatever else is in flight; refused for concurrency, only when more is in
+    flight than nearly always. Counts are of other requests in flight when one was sent. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._sent: deque[int] = deque(maxlen=_SENDS)
+        self._refused: deque[int] = deque(maxlen=_REFUSALS)
+        self._refused_at = -math.inf
+
+    def sent(self, others: int) -> None:
+        """A request was sent."""
+        self._sent.append(others)
+
+    def refused(self, now: float, others: int) -> bool:
+        """A request was refused without words; return whether concurrency explains this one and those before."""
+        if now - self._refused_at >= _APART_S:  # those of one burst are one piece of evidence
+            self._refused_at = now
+            self._refused.append(others)
+        least = min(self._refused)
+        if len(self._refused) < _REFUSALS or len(self._sent) < _SENDS:
+            return False
+        return others >= least and sum(count >= least for count in self._sent) <= _RARE * _SENDS

@@ -14,7 +14,7 @@ LEAST_TRUST = 0.1
 RUN, RUN_S, LONG_RUN = 4, 0.4, 16
 """Everything is refused after so many refusals in a row that took so long, or after so many in any time."""
 
-_NEVER = -1
+_NEVER, _LONG_AGO = -1, -10
 
 
 class Gate:
@@ -33,7 +33,7 @@ class Gate:
         self._probe = _NEVER
         self._probe_at = now
         self._run = 0
-        self._first = self._last = _NEVER
+        self._first = self._last = _LONG_AGO
 
     def wait_s(self, now: float, silence_s: float) -> float:
         """Return the seconds until a request may pass, 0 if one may now.
@@ -94,7 +94,7 @@ class Gate:
         self.closed = False
         self.opened_at = self._probe_at if self._probe != _NEVER else now
         self._run = 0
-        self._last = self._probe = _NEVER
+        self._last, self._probe = _LONG_AGO, _NEVER
 
     def _all_refused(self, now: float, window_s: float) -> bool:
         if self._run < RUN or self._run < 0.9 * (self._last - self._first + 1):

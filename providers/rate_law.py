@@ -18,8 +18,10 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-EARNED = 0.009
+EARNED = 0.0085
+"""Of a refusal, by each admitted request: the share of 429s that the law spends on looking, where it is short of it."""
 PURSE = 2.0
+"""So many refusals can be saved up."""
 LOWEST = 0.05
 
 DOUBLING_S, PROBE_S = 1.0, 4.0
@@ -138,7 +140,12 @@ class Adaptive:
         if now - self._cut_at < max(_ECHO_S, 3 * self.refusal_s):
             return self._echo(now, sent_at, cost)
         self._before_outage = 0.0 if self._searching else self._plateau
-        self._cut(now, *self._cut_to(now), why="after a 429", verdict=_Verdict(self, now, sent_at, cost))
+        self._cut(
+            now,
+            *self._cut_to(now),
+            why="after a 429",
+            verdict=_Verdict(self, now, sent_at, cost),
+        )
         return False
 
     def told(self, now: float, rate: float) -> None:
@@ -150,14 +157,26 @@ class Adaptive:
         # A provider that names a limit may lie; by what factor the name changes still counts.
         plateau = self._plateau * rate / before if before and not self._searching else rate
         self._safe = 0.0
-        self._cut(now, plateau, plateau, UNSURE_HOLD_S, why=f"as the provider names {rate:.1f}/s")
+        self._cut(
+            now,
+            plateau,
+            plateau,
+            UNSURE_HOLD_S,
+            why=f"as the provider names {rate:.1f}/s",
+        )
         self._cut_at = -math.inf  # a refusal is about the new rate, however soon it comes
 
     def resume(self, now: float, rate: float | None, window_s: float) -> None:
         plateau = rate if rate is not None else self._before_outage or self.rate
         self._window_s = window_s
         self._safe = 0.0
-        self._cut(now, 0.97 * plateau, plateau, max(UNSURE_HOLD_S, window_s), why="as all was refused, and is no more")
+        self._cut(
+            now,
+            0.97 * plateau,
+            plateau,
+            max(UNSURE_HOLD_S, window_s),
+            why="as all was refused, and is no more",
+        )
 
     @property
     def before_outage(self) -> float:
@@ -184,7 +203,14 @@ class Adaptive:
         else:
             self._safe = 0.0
         plateau = max(0.9 * self.rate, floor)
-        self._cut(now, floor, plateau, UNSURE_HOLD_S, why="after more 429s", verdict=_Verdict(self, now, sent_at, cost))
+        self._cut(
+            now,
+            floor,
+            plateau,
+            UNSURE_HOLD_S,
+            why="after more 429s",
+            verdict=_Verdict(self, now, sent_at, cost),
+        )
         return False
 
     def _cut_to(self, now: float) -> tuple[float, float, float]:
@@ -233,7 +259,14 @@ class Adaptive:
                 self._cut(now, 0.93 * limit, limit, UNSURE_HOLD_S, why="by the share of 429s")
 
     def _cut(
-        self, now: float, floor: float, plateau: float, hold_s: float, *, why: str, verdict: _Verdict | None = None
+        self,
+        now: float,
+        floor: float,
+        plateau: float,
+        hold_s: float,
+        *,
+        why: str,
+        verdict: _Verdict | None = None,
     ) -> None:
         before, self.rate = self.rate, max(LOWEST, floor)
         self._plateau = max(LOWEST, plateau)
@@ -255,7 +288,15 @@ def _power_of_two(exponent: float) -> float:
 class _Since:
     """What happened since the last cut. Units but for ``requests`` and ``refused``."""
 
-    __slots__ = ("admitted", "began_at", "probe_admitted", "probe_at", "refused", "requests", "told_rate")
+    __slots__ = (
+        "admitted",
+        "began_at",
+        "probe_admitted",
+        "probe_at",
+        "refused",
+        "requests",
+        "told_rate",
+    )
 
     def __init__(self, now: float, rate: float = 1.0) -> None:
         self.began_at = self.probe_at = now

@@ -20,7 +20,8 @@ from trials.errors import Drained, ProviderError
 GRACE_S = 30.0
 """So long is tried for a request that comes when all has been refused for longer than anyone is patient."""
 
-_SHORTEST_NAP_S = 0.0005
+_SHORTEST_NAP_S = 0.005
+"""Waking costs more than all that is decided; at high rates a few requests go at each."""
 
 
 class RateLimiter:

@@ -64,7 +64,8 @@ class RunOptions:
     """How a run asks: may differ each time the same run is resumed.
 
     ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
-    of shard 2, 3, … after the one before (the last repeats), or None for ``auto``.
+    of shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
+    may meet nothing but 429s.
     """
 
     rate_mode: str = "adaptive"
@@ -76,6 +77,7 @@ class RunOptions:
     storage_format: str = "parquet"
     max_attempts: int | None = None
     timeout_s: float | None = None
+    patience_s: float = 600.0
     debug_shards: tuple[int, ...] = ()
     retry_errors: bool = False
     fresh: bool = False
@@ -89,6 +91,7 @@ class RunOptions:
             rate_mode=self.rate_mode,
             debug=shard in self.debug_shards,
             silence_s=self.stall_timeout_s,
+            patience_s=self.patience_s,
             drain_timeout_s=self.drain_timeout_s,
         )
 
@@ -101,6 +104,7 @@ class ShardOrder:
     rate_mode: str
     debug: bool
     silence_s: float
+    patience_s: float
     drain_timeout_s: float
 
     def to_json(self) -> dict[str, Any]:

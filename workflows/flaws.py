@@ -143,6 +143,8 @@ def _semantic_drift(task: Task, plan: Plan, severity: str) -> Plan | None:
     drifting = {"light": 1, "medium": (tail + 1) // 2, "severe": tail}[severity]
     start = length - drifting
     aims = shuffled(task.distractors("very_easy"), "flaw", "semantic_drift", task.task_id)[:drifting]
+    if not aims:
+        return None  # without another tool to turn to, the plan would only be shorter
     steps = plan.steps[:start]
     for tool in aims:
         steps += (_neighbouring(task, tool, steps),)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trials.errors import UsageError
-from workflows.task_files import library_of, load_tasks
+from workflows.task_files import MOST_BYTES, library_of, load_tasks
 from workflows.tasks import TaskLibrary, builtin_library
 from workflows.tool_files import load_tools, tools_of
 from workflows.tools import builtin_tools
+
+__all__ = ["MOST_BYTES", "Document", "library_from"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
