@@ -294,6 +294,7 @@ def _write_status(path: Path, view: RunView) -> None:
     """Leave a picture for other terminals; one that cannot be written is no reason to stop."""
     temporary = path.with_suffix(".tmp")
     try:
+        temporary.touch(0o600)
         temporary.write_bytes(orjson.dumps(view.to_json()))
         temporary.replace(path)
     except OSError:

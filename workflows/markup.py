@@ -296,7 +296,7 @@ class Markup:
             read = reading(self._text, found.start())
             if read is None:
                 break
-            for name, arguments in read.value if isinstance(read.value, list) else [read.value]:
+            for name, arguments in read.value if reading is read_calls else [read.value]:
                 self._add("pythonic", name, arguments, read.end)
             at = read.end
 

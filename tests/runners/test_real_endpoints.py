@@ -128,10 +128,18 @@ def test_a_refusal_that_echoes_the_key_is_told_once_without_it(house, echo, stat
     holds_no_key(house, ended.stdout, ended.stderr)
 
 
+def test_a_provider_that_answers_429_for_ever_does_not_hold_the_run_for_ever(house, echo):
+    echo[1] = 429
+    ended = house.run(*ask(echo[0], "--patience", "2"), env=ENV, code=1)
+    assert "0 scored + 10 provider_error" in ended.stdout
+    assert {row["error_category"] for row in house.rows("results")} == {"rate_limited"}
+    holds_no_key(house, ended.stdout, ended.stderr)
+
+
 @pytest.mark.parametrize("status", [500, 400])
 def test_a_failure_that_echoes_the_key_is_kept_in_the_rows_without_it(house, echo, status):
     echo[1] = status
-    ended = house.run(*ask(echo[0], "--max-attempts", "1", "--patience", "2"), env=ENV, code=1)
+    ended = house.run(*ask(echo[0], "--max-attempts", "1"), env=ENV, code=1)
     assert "0 scored + 10 provider_error" in ended.stdout
     assert all("****" in row["error_message"] for row in house.rows("results"))
     holds_no_key(house, ended.stdout, ended.stderr)

@@ -244,3 +244,10 @@ def test_repeating_any_unit_takes_linear_work(unit: str) -> None:
     """A quarter of a megabyte of anything is read in the time that one test may take, quadratic work would not be."""
     check(parse(unit * (250_000 // len(unit))))
     check(parse('<tool_call>{"name": "' + unit * (250_000 // len(unit))))
+
+
+@pytest.mark.parametrize("text", ["a_b(q='\\ud800')", "[a_b(q='\\ud800')]", "a_b(q='\ud800')"])
+def test_half_a_character_in_a_bare_call_is_read(text):
+    (call,) = parse_reply(Completion(text=text)).calls
+    assert call.name == "a_b"
+    assert len(call.arguments["q"]) == 1
