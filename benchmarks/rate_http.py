@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from rate_servers import Bucket, waits
@@ -24,7 +25,7 @@ from trials.words import Deployment, Sampling
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 40.0
-IDENTITY = '{"key":"k","task":"t","epoch":0,"seed":1,"model":"gpt-4o-mini"}'
+IDENTITY = '{"key":"k%d","task":"t","epoch":0,"seed":1,"model":"gpt-4o-mini"}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +91,10 @@ def over_http(cell: Cell) -> Seen:
             stop=stop,
             observe=observe,
         )
-        began = time.monotonic()
+        began, numbers = time.monotonic(), count()
         threads = [
-            threading.Thread(target=_work, args=(client, stop), daemon=True) for _ in range(cell.scenario.workers)
+            threading.Thread(target=_work, args=(client, stop, numbers), daemon=True)
+            for _ in range(cell.scenario.workers)
         ]
         for thread in threads:
             thread.start()
@@ -103,10 +105,12 @@ def over_http(cell: Cell) -> Seen:
     return seen
 
 
-def _work(client: ChatClient, stop: threading.Event) -> None:
+def _work(client: ChatClient, stop: threading.Event, numbers: Iterator[int]) -> None:
     try:
         while not stop.is_set():
-            client.ask([{"role": "user", "content": "hello"}], sampling=Sampling(), trial_header=IDENTITY)
+            # The simulator draws a latency from who asks, so each request is another trial's.
+            header = IDENTITY % next(numbers)
+            client.ask([{"role": "user", "content": "hello"}], sampling=Sampling(), trial_header=header)
     except RunnerError:
         return
 
