@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import click
-from workflows.task_files import export_tasks
 
 from commands.options import EXIT_SCORED
 from commands.values import name_of, names_of, nearest, split
 from commands.workloads import open_library
 from trials.errors import UsageError
 from workflows.plans import optimal_plan, write_plan
+from workflows.task_files import export_tasks
 from workflows.tasks import DIFFICULTIES, TASK_TYPES, Task, TaskLibrary
 
 RATE, MAX_TURNS = 0.8, 10

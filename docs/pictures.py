@@ -1,6 +1,6 @@
 """Draw the README's picture of the live table: run the simulator for a while and export what a terminal shows.
 
-    python docs/pictures.py
+python docs/pictures.py
 """
 
 from __future__ import annotations
