@@ -14,13 +14,11 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
-from processes.dispatch import Dispatcher
 from processes.messages import Message
 from trials.errors import Drained, RunnerError, StoreError, UsageError
 from trials.plan import TrialPlan
@@ -31,11 +29,12 @@ from trials.words import Message as ChatMessage
 if TYPE_CHECKING:
     import logging
 
-    from providers.client import AttemptSeen, ChatClient
+    from providers.client import ChatClient
     from providers.keys import Environment
     from providers.rates import RateLimiter
     from stores.journal import JournalWriter
     from stores.run_directory import RunDirectory
+    from telemetry.attempts import Meter
     from trials.spec import ShardOrder
 
 TICK_S = 0.05
@@ -56,30 +55,6 @@ class Feed(Protocol):
     def gone(self) -> bool:
         """Whether nobody feeds the shard any more."""
         ...
-
-
-class Meter:
-    """Counts and latencies of a shard's HTTP attempts; writes them to a log if one is given. Thread-safe."""
-
-    def __init__(self, log: logging.Logger | None) -> None:
-        from telemetry.latency import LatencyHistogram, RateMeter
-
-        self.latencies = LatencyHistogram()
-        self.rate = RateMeter()
-        self.requests = 0
-        self.rejected_429 = 0
-        self._log = log
-        self._lock = threading.Lock()
-
-    def seen(self, attempt: AttemptSeen) -> None:
-        """Take note of one attempt."""
-        self.latencies.record(attempt.latency_ms)
-        self.rate.record()
-        with self._lock:
-            self.requests += 1
-            self.rejected_429 += attempt.status == 429
-        if self._log is not None:
-            self._log.debug("%s\n%s\n\n%s", attempt.kind, attempt.request_text(), attempt.reply_text())
 
 
 class Shard:
@@ -295,46 +270,6 @@ class Shard:
             self._log.error("%s", problem)
 
 
-class OwnFeed:
-    """Feeds a shard that runs alone: the trials of its share, from a dispatcher in the same process."""
-
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        shard: int,
-        begun: dict[int, Any],
-        show: Callable[[Counter[str], ShardProgress], None],
-    ) -> None:
-        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self.endings: Counter[str] = Counter()
-        self.failure = ""
-        self._dispatcher = dispatcher
-        self._shard = shard
-        self._begun = begun
-        self._show = show
-
-    def send(self, kind: str, **fields: Any) -> None:
-        """Answer what the shard says, as the supervisor would."""
-        if kind == "want":
-            numbers = self._dispatcher.take(self._shard, fields["count"])
-            begun = {str(number): self._begun.pop(number) for number in numbers if number in self._begun}
-            self.inbox.put({"type": "assign", "trials": numbers, "begun": begun})
-        elif kind == "ended":
-            for how, numbers in fields["endings"].items():
-                self.endings[how] += len(numbers)
-                self._dispatcher.ended(self._shard, numbers)
-        elif kind == "progress":
-            self._show(self.endings, ShardProgress.from_json({**fields["progress"], **self.endings}))
-        elif kind == "fatal":
-            self.failure = fields["message"]
-        if self._dispatcher.exhausted(self._shard):
-            self.inbox.put({"type": "finish"})
-
-    def gone(self) -> bool:
-        """Never: it is this process itself."""
-        return False
-
-
 def open_shard(
     run: RunDirectory, number: int, order: ShardOrder, *, feed: Feed, workload: Workload, environment: Environment
 ) -> Shard:
@@ -345,6 +280,7 @@ def open_shard(
     from providers.transport import open_transport
     from providers.wire import trial_header
     from stores.journal import JournalWriter
+    from telemetry.attempts import Meter
     from telemetry.logs import open_log
 
     deployment = order.deployment
@@ -411,6 +347,7 @@ def serve_supervisor(run_path: Path, number: int) -> int:
 def serve_alone(values: dict[str, Any], name: str | None) -> int:
     """Work off one deployment's share of a run without a supervisor, then merge its journal."""
     from commands.alone import prepare_alone
+    from processes.own_feed import OwnFeed
 
     with prepare_alone(values, name) as alone:
         feed = OwnFeed(alone.dispatcher, alone.number, alone.begun, alone.show)

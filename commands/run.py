@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import orjson
-
-from commands.ledger import Standing, begun, open_places, standing, take_in
+from commands.ledger import Standing, open_places, standing, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, planned_cells, resolve
 from commands.results import print_results
 from commands.simulation import OwnSimulator
-from processes.child import Child
-from processes.dispatch import Dispatcher, even_split
-from processes.supervisor import Inbox, Replay, ShardState, Start, Supervisor
+from commands.under_way import RunUnderWay
+from processes.dispatch import even_split
 from providers.catalog import simulated
 from providers.keys import Environment, find_key
-from stores.journal import replay
 from stores.results import ResultsStore
 from stores.run_directory import RunDirectory
-from telemetry.eta import Eta
 from telemetry.live import Display, choose_display
-from telemetry.logs import open_log
 from telemetry.tables import PlanRow, render_plan
 from trials.plan import TrialPlan
-from trials.progress import RunView, ShardView
-from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Deployment
-
-SHARD_PROGRAM = Path(__file__).resolve().parent.parent / "smart_batch_runner.py"
-STATUS_EVERY_S = 1.0
+from trials.words import SCORED, Deployment
 
 
 def dry_run(values: Mapping[str, Any]) -> int:
@@ -112,7 +99,7 @@ def run_request(request: Request) -> Ended:
 
 def _supervise(
     request: Request, plan: TrialPlan, before: Standing, directory: RunDirectory, display: Display, stack: ExitStack
-) -> _Run:
+) -> RunUnderWay:
     deployments = request.shards()
     if request.spec.simulated and not request.simulator_url:
         own = stack.enter_context(OwnSimulator(directory.path / "simulator.log", request.spec))
@@ -121,13 +108,13 @@ def _supervise(
         order = request.options.order(number, deployment)
         directory.shard_dir(number)
         directory.write_json(f"shards/{number:02d}/shard.json", order.to_json())
-    run = _Run(request, plan, before, directory, display, deployments)
+    run = RunUnderWay(request, plan, before, directory, display, deployments)
     with _signals(run.interrupt):
         run.supervisor.run()
     return run
 
 
-def _exit_code(run: _Run | None, after: Standing, planned: int) -> int:
+def _exit_code(run: RunUnderWay | None, after: Standing, planned: int) -> int:
     if run is not None and run.signal_number:
         return 128 + run.signal_number
     if after.counts()[SCORED] == planned:
@@ -135,132 +122,6 @@ def _exit_code(run: _Run | None, after: Standing, planned: int) -> int:
     if run is not None and any(shard.failure and not shard.ended for shard in run.supervisor.shards):
         return EXIT_NOT_STARTED
     return EXIT_UNSCORED
-
-
-class _Run:
-    """One run under way: what the supervisor's loop is handed, and what people see of it."""
-
-    def __init__(
-        self,
-        request: Request,
-        plan: TrialPlan,
-        before: Standing,
-        directory: RunDirectory,
-        display: Display,
-        deployments: Mapping[int, Deployment],
-    ) -> None:
-        options = request.options
-        done = before.done(retry_errors=options.retry_errors)
-        self.signal_number = 0
-        self._request = request
-        self._before = before.counts()
-        self._asked_again = sum(
-            row["status"] in (PROVIDER_ERROR, HARNESS_ERROR) and before.numbers[key] not in done
-            for key, row in before.rows.items()
-        )
-        self._planned = len(plan)
-        self._directory = directory
-        self._display = display
-        self._deployments = deployments
-        self._log = open_log(directory.path / "supervisor.log", debug=False, secrets=[], warn=display.note)
-        self._began_at = time.monotonic()
-        # Where work moves between shards of a model they end together; where it does not, each ends by itself.
-        pull = options.balance == "pull"
-        self._team = {number: one.model if pull else str(number) for number, one in deployments.items()}
-        self._etas = {team: Eta() for team in self._team.values()}
-        self._status_at = 0.0
-        self.dispatcher = Dispatcher(plan, request.shard_models(), done=done, balance=options.balance)
-        self.supervisor = Supervisor(
-            self.dispatcher,
-            _starts(deployments),
-            self,
-            wait_for_ready=options.stagger_s is None,
-            begun=begun(directory, (number for number in range(len(plan)) if number not in done)),
-            stall_timeout_s=options.stall_timeout_s,
-            drain_timeout_s=options.drain_timeout_s,
-        )
-
-    def interrupt(self, number: int, _frame: Any) -> None:
-        """Handle a signal that asks for an end."""
-        self.signal_number = number
-        self.supervisor.interrupt()
-
-    def launch(self, shard: int, inbox: Inbox) -> Child:
-        """Start a shard's process."""
-        arguments = [sys.executable, str(SHARD_PROGRAM), "--run-dir", str(self._directory.path), "--shard", str(shard)]
-        child = Child(arguments, inbox=inbox, stderr_path=self._directory.shard_dir(shard) / "stderr.log")
-        self._log.info("shard %d (%s) started as process %d", shard, self._deployments[shard].name, child.pid)
-        return child
-
-    def replay(self, shard: int, held: Set[int]) -> Replay:
-        """Read a shard's journal after its end."""
-        endings, completions = replay(self._directory.journal_path(shard), held)
-        return Replay(endings, completions)
-
-    def note(self, text: str) -> None:
-        """Tell the user, and the log."""
-        self._log.info("%s", text)
-        self._display.note(text)
-
-    def show(self, shards: Sequence[ShardState]) -> None:
-        """Show the run, and leave its picture for ``status``."""
-        view = self._view(shards)
-        self._display.show(view)
-        now = time.monotonic()
-        over = all(shard.over for shard in shards)
-        if over or now - self._status_at >= STATUS_EVERY_S:
-            self._status_at = now
-            _write_status(self._directory.path / "status.json", view)
-
-    def _view(self, shards: Sequence[ShardState]) -> RunView:
-        etas = self._eta_by_team(shards)
-        views = tuple(self._shard_view(shard, etas[self._team[shard.number]]) for shard in shards)
-        ended = sum(shard.endings.total() for shard in shards)
-        provider_errors = sum(shard.endings["provider_errors"] for shard in shards)
-        harness_errors = sum(shard.endings["harness_errors"] for shard in shards)
-        kept_errors = self._before[HARNESS_ERROR] + self._before[PROVIDER_ERROR] - self._asked_again
-        scored = self._before[SCORED] + ended - provider_errors - harness_errors
-        pending = self._planned - scored - provider_errors - harness_errors - kept_errors
-        return RunView(
-            run_id=self._directory.run_id,
-            state="draining" if self.supervisor.draining else "running",
-            simulated=self._request.spec.simulated,
-            planned=self._planned,
-            scored=scored,
-            provider_errors=provider_errors,
-            harness_errors=harness_errors + kept_errors,
-            pending=pending,
-            elapsed_s=time.monotonic() - self._began_at,
-            shards=views,
-            eta_s=None if None in etas.values() else max(filter(None, etas.values()), default=0.0),
-        )
-
-    def _eta_by_team(self, shards: Sequence[ShardState]) -> dict[str, float | None]:
-        ended, left = Counter[str](), Counter[str]()
-        for shard in shards:
-            team = self._team[shard.number]
-            ended[team] += shard.ended
-            left[team] += self.dispatcher.share_now(shard.number) - self.dispatcher.earlier[shard.number] - shard.ended
-        return {team: eta.update(ended[team], max(0, left[team])) for team, eta in self._etas.items()}
-
-    def _shard_view(self, shard: ShardState, eta_s: float | None) -> ShardView:
-        deployment, progress = self._deployments[shard.number], shard.total
-        share = self.dispatcher.share_now(shard.number)
-        earlier = self.dispatcher.earlier[shard.number]
-        rss, cpu = shard.child.usage() if shard.child is not None else (0, 0.0)
-        progress.message = shard.failure or progress.message
-        return ShardView(
-            number=shard.number,
-            model=deployment.model,
-            deployment=deployment.name,
-            total=share,
-            earlier=earlier,
-            progress=progress,
-            rss_bytes=rss,
-            cpu_percent=cpu,
-            restarts=shard.restarts,
-            eta_s=0.0 if shard.over else eta_s,
-        )
 
 
 class _signals:
@@ -278,27 +139,6 @@ class _signals:
     def __exit__(self, *_: object) -> None:
         for number, old in self._old.items():
             signal.signal(number, old)
-
-
-def _starts(deployments: Mapping[int, Deployment]) -> dict[int, Start]:
-    """Shards of one model start one after another; the first of each model starts at once."""
-    last: dict[str, int] = {}
-    starts = {}
-    for number, deployment in deployments.items():
-        starts[number] = Start(last.get(deployment.model), deployment.start_delay_s)
-        last[deployment.model] = number
-    return starts
-
-
-def _write_status(path: Path, view: RunView) -> None:
-    """Leave a picture for other terminals; one that cannot be written is no reason to stop."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.touch(0o600)
-        temporary.write_bytes(orjson.dumps(view.to_json()))
-        temporary.replace(path)
-    except OSError:
-        return
 
 
 def _key_name(deployment: Deployment, environment: Environment) -> str:
