@@ -1,8 +1,9 @@
-"""What others do about 429s, each written from its published description; the numbers are the described defaults.
+"""What others do about 429s: three stand-ins in the manner of what is published, not the programs themselves.
 
 - ``Backoff``: so many workers, each backing off by itself (M. Brooker, "Exponential Backoff And Jitter", 2015).
-- ``Connections``: additive increase, multiplicative decrease of the requests in flight, as the documentation of Inspect
-  describes its adaptive connections: 20 to begin with, doubled while all goes well, cut on a refusal, 200 at most.
+- ``Connections``: additive increase, multiplicative decrease of the requests in flight, in the manner of Inspect's
+  adaptive connections: 20 to begin with, doubled while all goes well, cut on a refusal. The factor of the cut (0.8) and
+  the most (200) are ours.
 - ``AwsAdaptive``: a token bucket steered by a cubic, as the retry behaviour reference of the AWS SDKs describes its
   adaptive mode: factor 0.7 and scale 0.4, off until the first refusal, never above twice the measured rate.
 """

@@ -42,6 +42,10 @@ def play(scenario: Scenario, rival: str, seed: int) -> Seen:
     return Simulation(scenario, lambda process: make(scenario, process, seed), seed).run()
 
 
+FIRST_SEED = 201
+"""The law was tuned on seeds 1 to 106; what is printed comes from others."""
+
+
 def mean(scores: list[Score]) -> Score:
     """Return the mean of each figure."""
     return Score(
@@ -56,24 +60,26 @@ def mean(scores: list[Score]) -> Score:
 
 def table(scenarios: tuple[Scenario, ...], seeds: int) -> None:
     """Print share used / share answered 429 in the steady state; for ours also the whole run and the ramp."""
-    print("| scenario | " + " | ".join(RIVALS) + " | its whole run | its ramp |")
-    print("|---" * (len(RIVALS) + 3) + "|")
+    print("| scenario | " + " | ".join(RIVALS) + " | its worst run | its whole run | its ramp |")
+    print("|---" * (len(RIVALS) + 4) + "|")
     for scenario in scenarios:
         cells, ours = [], None
         for rival in RIVALS:
-            ours = mean([score(scenario, play(scenario, rival, seed + 1)) for seed in range(seeds)])
+            runs = [score(scenario, play(scenario, rival, FIRST_SEED + number)) for number in range(seeds)]
+            ours = mean(runs)
             cells.append(f"{ours.used:.3f} / {ours.refused:.4f}" if ours.used else f"{ours.requests} requests")
         assert ours is not None
+        worst = f"{min(run.used for run in runs):.3f} / {max(run.refused for run in runs):.4f}" if ours.used else "–"
         ramp = f"{ours.ramp_s:.0f} s" if ours.used else "–"
         whole = f"{ours.used_whole:.3f} / {ours.refused_whole:.4f}" if ours.used else "–"
-        print(f"| {scenario.name} | " + " | ".join(cells) + f" | {whole} | {ramp} |", flush=True)
+        print(f"| {scenario.name} | " + " | ".join(cells) + f" | {worst} | {whole} | {ramp} |", flush=True)
 
 
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", default="", metavar="TEXT")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N")
+    parser.add_argument("--seeds", type=int, default=6, metavar="N")
     parser.add_argument("--plot", type=Path, metavar="DIRECTORY")
     parser.add_argument("--http", action="store_true")
     options = parser.parse_args()

@@ -72,7 +72,7 @@ SCENARIOS = (
     Scenario(name="10 at a time, says so", server=lambda: Concurrent(10, 2.0, says_so=True)),
     Scenario(name="10 at a time, says nothing", server=lambda: Concurrent(10, 2.0, says_so=False)),
     Scenario(name="sliding minute, 600", server=lambda: SlidingWindow(10.0, 60.0), seconds=600.0, steady_from=70.0),
-    Scenario(name="fixed minute, 600", server=lambda: FixedWindow(10.0, 60.0), seconds=600.0, steady_from=120.0),
+    Scenario(name="fixed minute, 600", server=lambda: FixedWindow(10.0, 60.0), seconds=600.0, steady_from=60.0),
     Scenario(
         name="fixed minute, begun half",
         server=lambda: FixedWindow(10.0, 60.0, first_s=30.0),
@@ -99,6 +99,6 @@ SCENARIOS = (
     Scenario(name="5 % answered 500", server=lambda: Bucket(20.0), failures=0.05),
     Scenario(name="40 workers, 100 rps", server=lambda: Bucket(100.0), workers=40),
     Scenario(name="6 rps", server=lambda: Bucket(6.0)),
-    Scenario(name="1 rps, 20 min", server=lambda: Bucket(1.0), seconds=1200.0, steady_from=30.0),
+    Scenario(name="1 rps, 20 min", server=lambda: Bucket(1.0), seconds=1200.0),
     Scenario(name="429 for ever", server=lambda: Bucket(0.0)),
 )

@@ -21,6 +21,7 @@ from providers.rate_hints import Hints
 from providers.retry import Backoff as ClientBackoff
 
 WIRE_S, JITTER_S = 0.025, 0.02
+ON_THE_WAY_S = 2 * WIRE_S + JITTER_S / 2
 SIGMA = 0.3
 
 
@@ -221,7 +222,7 @@ def _usable(scenario: Scenario, begin: float, end: float, step: float = 0.1) -> 
     server, workers = scenario.server(), scenario.workers * scenario.processes
     times = [begin + step * number for number in range(round((end - begin) / step))]
     mean = server.cost(_mean_tokens(scenario))
-    able = [workers / (scenario.latency(time) + 2 * WIRE_S + JITTER_S / 2) * mean for time in times]
+    able = [workers / (scenario.latency(time) + ON_THE_WAY_S) * mean for time in times]
     return sum(min(server.usable(time), most) * step for time, most in zip(times, able, strict=True))
 
 

@@ -233,6 +233,8 @@ class Adaptive:
             return 0.97 * old, plateau, hold_s
         surplus_s = (since.admitted - since.probe_admitted) / old - (now - since.probe_at)
         if surplus_s <= 1.3 * self._credit_s + 0.1:
+            # Believed less each time: credit that was learnt by chance would keep the plateau low for good.
+            self._credit_s /= 2
             return 0.97 * old, max(old, min(mean, 1.02 * old)), hold_s
         self._claim = (old, surplus_s)
         return max(0.6 * at, 0.97 * old), max(0.8 * at, old), UNSURE_HOLD_S
