@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from commands.options import run_options, run_program
+from commands.options import refuse_options, run_options, run_program
 
 
 @click.group(
@@ -28,6 +28,7 @@ from commands.options import run_options, run_program
 def cli(context: click.Context, /, dry_run: bool, suite: str | None, **values: Any) -> int | None:
     """Run, or pass on to a sub-command."""
     if context.invoked_subcommand is not None:
+        refuse_options(context)
         return None
     if suite is not None:
         from commands.suites import run_suites
@@ -51,11 +52,11 @@ def status(run: str | None, logs_dir: str, as_json: bool) -> int:
 
 
 @cli.command()
-@click.option("--results-dir", default="results", show_default=True, help="The results store.")
+@click.option("--results-dir", help="Only this results store.  [default: every one that a run in --logs-dir is for]")
 @click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
 @click.option("--storage-format", metavar="FORM", help="Convert the store to parquet or json.")
 @click.option("--compact", is_flag=True, help="Rewrite many part files as one.")
-def merge(results_dir: str, logs_dir: str, storage_format: str | None, compact: bool) -> int:
+def merge(results_dir: str | None, logs_dir: str, storage_format: str | None, compact: bool) -> int:
     """Merge the journals of all idle runs into their results store; changes nothing the second time."""
     from commands.inspect_results import merge_results
 

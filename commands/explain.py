@@ -9,9 +9,7 @@ import click
 
 from commands.inspect_results import message_text, open_results
 from commands.options import EXIT_SCORED
-from stores.results import ResultsStore
 from telemetry.wording import clean
-from trials.errors import UsageError
 from trials.rows import Row
 from trials.words import SCORED
 from workflows.scoring import SUCCESS_RULE
@@ -24,16 +22,10 @@ LONGEST_LINE = 10**6
 def explain_trial(trial_key: str, results_dir: str) -> int:
     """Print everything that decided a trial's score."""
     store = open_results(results_dir)
-    found, row = store.conversation(trial_key), _row(store, trial_key)
-    if row is None:
-        raise UsageError(f"no trial in {results_dir} has a key that begins with {trial_key!r}")
-    for line in _explanation(row, found or {}):
+    row = store.find(trial_key)
+    for line in _explanation(row, store.conversation(row) or {}):
         click.echo(line)
     return EXIT_SCORED
-
-
-def _row(store: ResultsStore, trial_key: str) -> Row | None:
-    return next((row for row in store.rows() if row["trial_key"].startswith(trial_key)), None)
 
 
 def _explanation(row: Row, found: Mapping[str, Any]) -> Iterator[str]:

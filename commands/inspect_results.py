@@ -12,6 +12,7 @@ from commands.options import EXIT_SCORED
 from commands.values import name_of
 from stores.parts import FORMS
 from stores.results import ResultsStore, read_store
+from stores.run_directory import runs_in
 from telemetry.tables import render_results
 from telemetry.wording import clean
 from trials.accounting import Tally
@@ -20,15 +21,21 @@ from trials.errors import StoreError, UsageError
 BY = ("auto", "cell", "group")
 
 
-def merge_results(results_dir: str, logs_dir: str, form: str | None, *, compact: bool) -> int:
-    """Merge every idle run; convert and compact as asked."""
-    store = open_results(results_dir)
+def merge_results(results_dir: str | None, logs_dir: str, form: str | None, *, compact: bool) -> int:
+    """Merge every idle run into its store, or those of one store; convert and compact as asked."""
     if form is not None:
-        store = store.convert(name_of("--storage-format", form, FORMS))
-    added = take_in(store, Path(logs_dir), None, click.echo)
-    if compact:
-        store.compact()
-    click.echo(f"{added} rows added to {store.path}")
+        name_of("--storage-format", form, FORMS)
+    places = [results_dir] if results_dir else sorted({str(run.results_dir) for run in runs_in(Path(logs_dir))})
+    if not places:
+        raise UsageError(f"--logs-dir: no run in {logs_dir}; name a results store with --results-dir")
+    for place in places:
+        store = open_results(place)
+        if form is not None:
+            store = store.convert(form)
+        added = take_in(store, Path(logs_dir), None, click.echo)
+        if compact:
+            store.compact()
+        click.echo(f"{added} rows added to {store.path}")
     return EXIT_SCORED
 
 
@@ -43,16 +50,16 @@ def report_results(results_dir: str, by: str) -> int:
         click.echo(f"{store.path} holds no results yet")
     else:
         render_results(figures, sys.stdout, simulated=store.simulated, by=by)
+        click.echo("counts are of what is stored here; what a run had planned, and what is pending, 'status' tells")
     return EXIT_SCORED
 
 
 def print_conversation(trial_key: str, results_dir: str) -> int:
     """Print one conversation, a block per message."""
-    found = open_results(results_dir).conversation(trial_key)
-    if found is None:
-        raise UsageError(f"no trial in {results_dir} has a key that begins with {trial_key!r}")
-    click.echo(f"trial {found['trial_key']} of run {found['run_id']}")
-    for message in found["conversation"]:
+    store = open_results(results_dir)
+    row = store.find(trial_key)
+    click.echo(f"trial {row['trial_key']} of run {row['run_id']}")
+    for message in (store.conversation(row) or {}).get("conversation", ()):
         click.echo(message_text(message))
     return EXIT_SCORED
 

@@ -75,6 +75,16 @@ def run_options(command: F) -> F:
     return command
 
 
+def refuse_options(context: click.Context) -> None:
+    """Raise a UsageError if options of the plain call stand before a sub-command, which would not heed them."""
+    for parameter in context.command.params:
+        if context.params.get(parameter.name or "") not in (None, False, ()):
+            raise UsageError(
+                f"{parameter.opts[0]} goes with the plain call; put the options of "
+                f"{context.invoked_subcommand!r} behind its name"
+            )
+
+
 def run_program(command: click.Command, arguments: Sequence[str] | None = None) -> None:
     """Run a click command as a program: errors are one line on standard error, without a traceback.
 

@@ -59,7 +59,7 @@ def resolve(values: Values, environment: Environment, *, need_keys: bool = True)
     catalog = load_catalog(Path(values["catalog"]) if values["catalog"] else None)
     entries = _entries(values, catalog)
     simulated = values["simulate"] or bool(values["simulator_url"])
-    spec = _spec(values, entries, simulated)
+    spec = replace(_spec(values, entries, simulated), origins=_origins(values, entries, environment))
     workload = open_workload(spec)
     spec = replace(spec, definition=workload.definition)
     options = _options(values, environment)
@@ -80,6 +80,14 @@ def resolve(values: Values, environment: Environment, *, need_keys: bool = True)
     )
 
 
+def _origins(values: Values, entries: list[Entry], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return who serves each model: its provider or, for a model that is in no catalog, the endpoint."""
+    if values["base_url"] or values["api_key_env"]:
+        endpoint = values["base_url"] or environment.get("OPENAI_BASE_URL") or "openai"
+        return {entry.model: endpoint.rstrip("/") for entry in entries}
+    return {entry.model: entry.provider for entry in entries}
+
+
 def _refuse_empty(values: Values) -> None:
     """A flag with an empty value is a shell variable that was not set; its default would be a guess."""
     for name, value in values.items():
@@ -93,22 +101,28 @@ def _entries(values: Values, catalog: Catalog) -> list[Entry]:
     models = split(values["models"])
     if not models:
         raise UsageError(f"--model: name at least one model, for example {next(iter(catalog.models))}")
+    if values["base_url"] and (values["simulate"] or values["simulator_url"]):
+        raise UsageError("--base-url and --simulate exclude each other; leave one of them out")
     if values["base_url"] or values["api_key_env"]:
-        return [catalog.adhoc(model, values["base_url"], values["api_key_env"]) for model in models]
+        found = [catalog.adhoc(model, values["base_url"], values["api_key_env"]) for model in models]
+        if values["base_url"] and not values["api_key_env"]:
+            # No key of another endpoint is sent there by default.
+            raise UsageError("--base-url: name the variable that holds its key with --api-key-env NAME")
+        return found
     return [catalog.model(model) for model in models]
 
 
 def _spec(values: Values, entries: list[Entry], simulated: bool) -> RunSpec:
     from workflows.flaws import SEVERITIES
     from workflows.prompts import PROMPT_GROUPS, PROMPT_TYPES
-    from workflows.tasks import DIFFICULTIES, TASK_TYPES
+    from workflows.tasks import DIFFICULTIES
 
     rates = split(values["tool_success_rates"]) or ("0.8",)
     return RunSpec(
         models=tuple(entry.model for entry in entries),
         prompt_types=names_of("--prompt-types", values["prompt_types"] or "optimal", PROMPT_TYPES, PROMPT_GROUPS),
         difficulties=names_of("--difficulty", values["difficulty"] or "easy", DIFFICULTIES, {"all": DIFFICULTIES}),
-        task_types=names_of("--task-types", values["task_types"] or "all", TASK_TYPES, {"all": TASK_TYPES}),
+        task_types=_task_types(values),
         tool_success_rates=tuple(dict.fromkeys(number("--tool-success-rate", rate, 0, 1) for rate in rates)),
         num_instances=whole("--num-instances", values["num_instances"] or "20", 1, MOST_INSTANCES),
         sampling={entry.model: _sampling(values, entry) for entry in entries},
@@ -122,6 +136,18 @@ def _spec(values: Values, entries: list[Entry], simulated: bool) -> RunSpec:
         tool_registry=_absolute(values["tool_registry"]),
         skip_invalid=values["skip_invalid"],
     )
+
+
+def _task_types(values: Values) -> tuple[str, ...]:
+    """Return the types that were named; without a name all, as far as a library of the user's own has tasks of them."""
+    from commands.workloads import open_library
+    from workflows.tasks import TASK_TYPES
+
+    if values["task_types"] is not None or not values["task_library"]:
+        return names_of("--task-types", values["task_types"] or "all", TASK_TYPES, {"all": TASK_TYPES})
+    files = _absolute(values["task_library"]), _absolute(values["tool_registry"])
+    library = open_library(*files, skip_invalid=values["skip_invalid"])
+    return tuple(name for name in TASK_TYPES if library.of_type(name))
 
 
 def _absolute(path: str | None) -> str:

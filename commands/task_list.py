@@ -62,7 +62,8 @@ def _near(task_id: str, known: dict[str, Task]) -> str:
 
 def _filtered(library: TaskLibrary, task_types: str, tools: str | None) -> list[Task]:
     types = names_of("--task-types", task_types, TASK_TYPES, {"all": TASK_TYPES})
-    needed = set(split(tools))
+    known = sorted({name for task in library for name in task.toolset})
+    needed = {name_of("--tools", name, known) for name in split(tools)}
     return [task for task in library if task.task_type in types and needed <= set(task.required_tools)]
 
 

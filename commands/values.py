@@ -64,4 +64,4 @@ def number(flag: str, text: str, low: float, high: float) -> float:
         raise UsageError(f"{flag}: {text!r} is not a number") from None
     if not (math.isfinite(value) and low <= value <= high):
         raise UsageError(f"{flag}: {text} is outside {low:g} to {high:,g}")
-    return value
+    return value + 0.0  # makes -0.0 the same as 0.0

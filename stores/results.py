@@ -135,16 +135,24 @@ class ResultsStore:
                         part.unlink()
             self._tidy()
 
-    def conversation(self, trial_key: str) -> Row | None:
-        """Return the newest conversation whose trial key begins with ``trial_key``, or None."""
-        found: Row | None = None
+    def find(self, beginning: str) -> Row:
+        """Return the row of the one trial whose key begins so. Raises UsageError if there is none, or several."""
+        keys = {row["trial_key"] for row in self.rows(["trial_key"]) if row["trial_key"].startswith(beginning)}
+        if not keys:
+            raise UsageError(f"no trial in {self.path} has a key that begins with {beginning!r} (see column trial_key)")
+        if len(keys) > 1:
+            example = min(keys)
+            raise UsageError(f"{beginning!r} begins {len(keys)} trial keys, {example} among them; give more of it")
+        return next(row for row in self.rows() if row["trial_key"] in keys)
+
+    def conversation(self, row: Row) -> Row | None:
+        """Return the conversation that a result row came from, or None if it has none."""
         for part in part_paths(self.path / "conversations", "parquet"):
-            for row in read_part(part, ["trial_key"]):
-                if row["trial_key"].startswith(trial_key):
-                    found = next(one for one in read_part(part) if one["trial_key"] == row["trial_key"])
-        if found is None:
-            return None
-        return {**found, "conversation": orjson.loads(found["conversation"]), "detail": orjson.loads(found["detail"])}
+            if any(identity(one) == identity(row) for one in read_part(part, _ID)):
+                found = next(one for one in read_part(part) if identity(one) == identity(row))
+                told = {name: orjson.loads(found[name]) for name in ("conversation", "detail")}
+                return {**found, **told}
+        return None
 
     def write_head(self) -> None:
         """Write ``store.json``."""

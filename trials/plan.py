@@ -78,6 +78,7 @@ def _cells(spec: RunSpec, model: str, rate: float) -> list[Cell]:
             sampling=spec.sampling[model],
             max_turns=spec.max_turns,
             seed=spec.seed,
+            origin=spec.origins.get(model, ""),
         )
         for prompt_type in spec.prompt_types
         for difficulty in spec.difficulties

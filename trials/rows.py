@@ -19,6 +19,7 @@ FIELDS: dict[str, type] = {
     "status": str,
     "outcome": str,
     "model": str,
+    "origin": str,
     "prompt_type": str,
     "tool_success_rate": float,
     "difficulty": str,
@@ -109,6 +110,7 @@ def variant(cell: Cell, definition: str) -> str:
             dict(cell.sampling.extra),
             cell.max_turns,
             cell.seed,
+            cell.origin,
         ],
         4,
     )
@@ -134,6 +136,7 @@ def build_row(
         trial_key=trial.trial_key,
         status=status,
         model=cell.model,
+        origin=cell.origin,
         prompt_type=cell.prompt_type,
         tool_success_rate=round(cell.tool_success_rate, 4),
         difficulty=cell.difficulty,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trials.digest import digest
@@ -20,6 +20,7 @@ class RunSpec:
     ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the
     workload's. ``drawn_for`` names flaws: only tasks that can carry all of them are drawn, in every cell.
     ``task_library`` and ``tool_registry`` are files of the user's own; empty stands for the built-in ones.
+    ``origins`` maps each model to who serves it: a provider, or the address of an endpoint of the user's own.
     """
 
     models: tuple[str, ...]
@@ -39,6 +40,7 @@ class RunSpec:
     task_library: str = ""
     tool_registry: str = ""
     skip_invalid: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-like dict that ``from_json`` reads back."""

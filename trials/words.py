@@ -29,6 +29,7 @@ class Sampling:
 class Cell:
     """One condition: all that the trials of a cell have in common.
 
+    ``origin`` says who serves the model, so that equal names at different endpoints are never taken for each other.
     ``severity`` is empty for prompt types that are not flawed. ``tool_success_rate`` is in [0, 1].
     """
 
@@ -42,6 +43,7 @@ class Cell:
     sampling: Sampling = field(default_factory=Sampling)
     max_turns: int = 10
     seed: int = 42
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,11 +61,14 @@ class WorkflowWorkload:
         """
         tasks = self._tasks(cell)
         if not tasks:
-            raise UsageError(f"no task of type {cell.task_type} is long enough for {cell.prompt_type}")
+            there = len(self.library.of_type(cell.task_type))
+            lack = f"can carry the flaws asked for ({there} are there)" if there else "is in the task library"
+            raise UsageError(f"no task of type {cell.task_type} {lack}; choose others with --task-types")
         epoch, place = divmod(instance, len(tasks))
         task = tasks[place]
         asked = self._asked(_as_asked(cell), task)
-        key = digest([asked, self._rules, self._content(task), cell.model, asdict(cell.sampling), cell.seed, epoch])
+        whom = [cell.model, cell.origin, asdict(cell.sampling)]
+        key = digest([asked, self._rules, self._content(task), whom, cell.seed, epoch])
         return Trial(number=number, trial_key=key, cell=cell, task_id=task.task_id, epoch=epoch)
 
     def run(self, trial: Trial, chat: Chat) -> Marked:

@@ -154,8 +154,18 @@ def test_conversations_are_found_by_the_beginning_of_the_key(work, store):
     run = work.run()
     work.end(run, 1, row("abc1"), row("abd2"))
     store.merge([run])
-    assert store.conversation("abd")["conversation"] == [{"role": "user", "content": "about abd2"}]
-    assert store.conversation("zzz") is None
+    found = store.find("abd")
+    assert found["trial_key"] == "abd2"
+    assert store.conversation(found)["conversation"] == [{"role": "user", "content": "about abd2"}]
+
+
+@pytest.mark.parametrize(("beginning", "words"), [("zzz", "zzz"), ("ab", "2 trial keys"), ("", "2 trial keys")])
+def test_a_beginning_of_no_key_or_of_several_is_told(work, store, beginning, words):
+    run = work.run()
+    work.end(run, 1, row("abc1"), row("abd2"))
+    store.merge([run])
+    with pytest.raises(UsageError, match=words):
+        store.find(beginning)
 
 
 def test_summary_is_derived_from_the_rows(work, store):
