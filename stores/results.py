@@ -208,7 +208,8 @@ class ResultsStore:
                 write_part(part, staying, FIELDS)
 
     def _write_summary(self) -> None:
-        summary = {"kind": _kind(self.simulated), "results": summarise(self.rows())}
+        note = "planned counts the trials stored here; what a run has planned and what is pending, its status tells"
+        summary = {"kind": _kind(self.simulated), "note": note, "results": summarise(self.rows())}
         write_whole(self.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
 
 
