@@ -16,7 +16,7 @@ from commands.request import Request
 from processes.child import Child
 from processes.dispatch import Dispatcher
 from processes.supervisor import Inbox, Replay, ShardState, Start, Supervisor
-from stores.journal import replay
+from stores.journal import replay, written_bytes
 from stores.run_directory import RunDirectory
 from telemetry.eta import Eta
 from telemetry.live import Display
@@ -61,6 +61,7 @@ class RunUnderWay:
         self._team = {number: one.model if pull else str(number) for number, one in deployments.items()}
         self._etas = {team: Eta() for team in self._team.values()}
         self._status_at = 0.0
+        self._written_before = {number: written_bytes(directory.journal_path(number)) for number in deployments}
         self.dispatcher = Dispatcher(plan, request.shard_models(), done=done, balance=options.balance)
         self.supervisor = Supervisor(
             self.dispatcher,
@@ -86,7 +87,7 @@ class RunUnderWay:
 
     def replay(self, shard: int, held: Set[int]) -> Replay:
         """Read a shard's journal after its end."""
-        endings, completions = replay(self._directory.journal_path(shard), held)
+        endings, completions = replay(self._directory.journal_path(shard), held, self._written_before[shard])
         return Replay(endings, completions)
 
     def note(self, text: str) -> None:

@@ -122,6 +122,18 @@ def _whole_lines_bytes(file: int, block_bytes: int = 1 << 16) -> int:
     return 0
 
 
+def written_bytes(path: Path) -> int:
+    """Return the size of a journal up to its last whole line; 0 if there is none."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _whole_lines_bytes(file)
+    finally:
+        os.close(file)
+
+
 def read_events(
     path: Path, start: int = 0, on_damage: Callable[[int, str], None] | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -150,7 +162,7 @@ def read_events(
             offset += len(line)
 
 
-def replay(path: Path, held: Container[int]) -> tuple[dict[int, str], dict[int, list[dict[str, Any]]]]:
+def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, str], dict[int, list[dict[str, Any]]]]:
     """Return what a journal says of the trials in ``held``: how they ended, and completions of the others.
 
     The first maps a number to its ending (see trials.progress), the second a number to its completions so far. A trial
@@ -158,7 +170,7 @@ def replay(path: Path, held: Container[int]) -> tuple[dict[int, str], dict[int, 
     """
     endings: dict[int, str] = {}
     completions: dict[int, list[dict[str, Any]]] = {}
-    for _, event in read_events(path):
+    for offset, event in read_events(path):
         number = event["number"]
         if number not in held:
             continue
@@ -169,7 +181,8 @@ def replay(path: Path, held: Container[int]) -> tuple[dict[int, str], dict[int, 
             if event["index"] == len(known):
                 known.append(event["completion"])
         else:
-            endings[number] = ending(event["row"])
+            if offset >= since:
+                endings[number] = ending(event["row"])
             if event["row"]["status"] == SCORED:
                 completions.pop(number, None)
     return endings, completions

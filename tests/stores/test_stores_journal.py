@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stores.journal import JournalWriter, decode, encode, read_events, replay
+from stores.journal import JournalWriter, decode, encode, read_events, replay, written_bytes
 from trials.errors import StoreError
 
 ROW = {"status": "scored", "outcome": "full"}
@@ -182,3 +182,16 @@ def test_a_trial_asked_again_keeps_its_paid_replies_and_is_not_ended(tmp_path):
     endings, completions = replay(path, {1})
     assert endings == {}
     assert completions == {1: [{"text": "1.0"}, {"text": "1.1"}]}
+
+
+def test_an_ending_of_an_earlier_run_does_not_count_for_a_trial_asked_again(tmp_path):
+    failed = {"kind": "ended", "number": 1, "row": {"status": "provider_error", "outcome": None}}
+    path = written(tmp_path / "j", {"kind": "begun", "number": 1}, completion(1, 0), failed)
+    since = written_bytes(path)
+    assert replay(path, {1}) == ({1: "provider_errors"}, {1: [{"text": "1.0"}]})
+    assert replay(path, {1}, since) == ({}, {1: [{"text": "1.0"}]})
+    path.write_bytes(path.read_bytes() + b'{"torn')
+    assert written_bytes(path) == since
+    written(path, failed)
+    assert replay(path, {1}, since)[0] == {1: "provider_errors"}
+    assert written_bytes(tmp_path / "none") == 0
