@@ -166,7 +166,8 @@ def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, 
     """Return what a journal says of the trials in ``held``: how they ended, and completions of the others.
 
     The first maps a number to its ending (see trials.progress), the second a number to its completions so far. A trial
-    that was asked again after a provider's failure counts as not ended, and keeps the completions it had.
+    that was asked again after a provider's failure counts as not ended, and keeps the completions it had. Endings
+    before byte ``since`` are of an earlier run of the command and do not count.
     """
     endings: dict[int, str] = {}
     completions: dict[int, list[dict[str, Any]]] = {}
