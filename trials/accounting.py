@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from math import sqrt
 from typing import Any, NamedTuple
 
 from trials.errors import StoreError
 from trials.rows import Row
+from trials.statistics import score_interval
 from trials.words import FAILURE, FULL, HARNESS_ERROR, OUTCOMES, PARTIAL, PENDING, PROVIDER_ERROR, SCORED
 
 COSTS = ("turns", "tool_calls", "tool_failures", "requests", "prompt_tokens", "completion_tokens")
@@ -53,26 +52,13 @@ def key_of(row: Row) -> CellKey:
     )
 
 
-@lru_cache(maxsize=8)
-def _normal_quantile(confidence: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
-
-
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion; (0, 1) when nothing was tried."""
     if not 0 <= successes <= n or not 0 < confidence < 1:
         raise ValueError(f"no interval for {successes} of {n} at confidence {confidence}")
     if n == 0:
         return 0.0, 1.0
-    z = _normal_quantile(confidence)
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    reach = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
-    # The ends are exact at 0 and n; rounding errors must not move them.
-    return (0.0 if successes == 0 else max(0.0, low)), (1.0 if successes == n else min(1.0, high))
+    return score_interval(successes / n, n, confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

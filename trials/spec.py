@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trials.digest import digest
 from trials.words import Deployment, Sampling
 
 SCHEMA_VERSION = 1
@@ -54,11 +53,6 @@ class RunSpec:
             fields[name] = tuple(fields[name])
         fields["sampling"] = {model: Sampling(**one) for model, one in fields["sampling"].items()}
         return cls(**fields)
-
-    @property
-    def digest(self) -> str:
-        """A short digest that names the run."""
-        return digest(self.to_json(), 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

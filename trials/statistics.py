@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, floor, fsum, lgamma, log, sqrt
 from random import Random
-from statistics import NormalDist
 from typing import NamedTuple
 
 Clusters = Mapping[str, Sequence[float]]
@@ -106,7 +106,10 @@ def _tail(confidence: float) -> float:
     return (1 - confidence) / 2
 
 
+@lru_cache(maxsize=8)
 def _normal_quantile(confidence: float) -> float:
+    from statistics import NormalDist  # its module is slow to import, and most commands need no interval
+
     return NormalDist().inv_cdf(1 - _tail(confidence))
 
 
