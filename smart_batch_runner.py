@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,7 +75,6 @@ class Shard:
         trial_header: Callable[[Trial], str],
         feed: Feed,
         meter: Meter,
-        stop: threading.Event,
         log: logging.Logger,
         drain_timeout_s: float,
     ) -> None:
@@ -86,10 +85,9 @@ class Shard:
         self._trial_header = trial_header
         self._feed = feed
         self._meter = meter
-        self._stop = stop
         self._log = log
         self._drain_timeout_s = drain_timeout_s
-        self._runner = TrialRunner(workload, self._ask, journal.append, Asked.of(deployment))
+        self._runner = TrialRunner(workload, self._ask, self._record, Asked.of(deployment))
         self._pool = WorkerPool(
             self._work,
             max_workers=deployment.workers,
@@ -97,11 +95,12 @@ class Shard:
             on_low=self._nudge,
         )
         self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._running: set[int] = set()
+        self._running: dict[int, threading.Event] = {}
         self._released: set[int] = set()
+        self._dropped: set[int] = set()
         self._counts = ShardProgress(state="running")
         self._failure: RunnerError | None = None
-        self._finishing = False
+        self._finishing = self._leaving = False
         self._drain_asked = False
         self._progress_at = 0.0
         self._wanted_at = 0.0
@@ -133,7 +132,7 @@ class Shard:
         if self._feed.gone():
             self._log.warning("nobody feeds this shard any more; draining")
             return True
-        return self._finishing and not self._pool.loaded
+        return self._finishing and (not self._pool.loaded or self._nobody_waits())
 
     def _heed(self, timeout_s: float) -> None:
         """Handle the messages that wait, or the first that comes within the time."""
@@ -161,6 +160,9 @@ class Shard:
             self._wanted_at = 0.0
         elif kind == "recall":
             self._let_go(message["count"], running=message["running"])
+        elif kind == "drop":
+            self._dropped.update(self._running.keys() & message["trials"])
+            self._halt(message["trials"])
         elif kind == "finish":
             self._finishing = True
         elif kind == "drain":
@@ -173,8 +175,21 @@ class Shard:
             now_running = sorted(self._running)
             self._released.update(now_running[: -(-len(now_running) // 2)])
             if self._released:
+                self._halt(list(self._released))
                 return  # told one by one, as they come to a halt
         self._feed.send("returned", numbers=numbers)
+
+    def _halt(self, numbers: Iterable[int]) -> None:
+        """Let these trials come to a halt: those that wait at once, the others after their reply in flight."""
+        for number in numbers:
+            if (stop := self._running.get(number)) is not None:
+                stop.set()
+        self._limiter.recheck()
+
+    def _nobody_waits(self) -> bool:
+        """Whether all that runs has an answer from another shard."""
+        running = self._running.keys()
+        return bool(self._dropped) and self._pool.busy == len(running) and self._dropped.issuperset(running)
 
     def _nudge(self) -> None:
         """Wake the main thread, for it to ask for more work."""
@@ -190,30 +205,41 @@ class Shard:
     def _work(self, work: Work) -> None:
         """Run one trial in a worker thread."""
         number = work.trial.number
-        self._running.add(number)
+        self._running[number] = threading.Event()
         try:
             row = self._runner.run(work)
         except RunnerError as problem:
             if self._failure is None:
                 self._failure = problem
-            self._stop.set()
+            self._halt(list(self._running))
             return
         finally:
-            self._running.discard(number)
+            del self._running[number]
         if row is None and number in self._released:
             self._ended.put((RETURNED, number))
         self._released.discard(number)
-        if row is not None:
+        if number in self._dropped:
+            self._dropped.discard(number)
+        elif row is not None:
             if row["error_message"]:
                 self._log.warning("trial %s: %s: %s", row["trial_key"], row["status"], row["error_message"])
             self._ended.put((ending(row), number))
 
+    def _record(self, event: dict[str, Any]) -> None:
+        """Write an event to the journal. Who comes second with an answer is recorded, and does not count."""
+        if event["kind"] == "ended" and event["number"] in self._dropped:
+            event = {**event, "kind": "beaten"}
+        self._journal.append(event)
+
     def _ask(
         self, trial: Trial, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
     ) -> Completion:
-        if trial.number in self._released:
-            raise Drained("another shard goes on with this trial")
-        return self._client.ask(messages, tools, sampling=trial.cell.sampling, trial_header=self._trial_header(trial))
+        stop = self._running[trial.number]
+        if self._failure or self._leaving or stop.is_set():
+            raise Drained("this trial is to halt here")
+        return self._client.ask(
+            messages, tools, sampling=trial.cell.sampling, stop=stop, trial_header=self._trial_header(trial)
+        )
 
     def _report(self) -> None:
         """Make what has ended durable, then tell it."""
@@ -252,10 +278,11 @@ class Shard:
     def _leave(self) -> None:
         """Stop the workers, keep what they still bring in, say goodbye."""
         self._counts.state = "draining" if self._drain_asked or self._failure else "done"
-        self._stop.set()
+        self._leaving = True
+        self._halt(list(self._running))
         self._pool.stop()
         give_up_at = time.monotonic() + self._drain_timeout_s
-        while not self._pool.join(TICK_S) and time.monotonic() < give_up_at:
+        while not self._nobody_waits() and not self._pool.join(TICK_S) and time.monotonic() < give_up_at:
             self._report()
         if isinstance(self._failure, StoreError):
             self._log.error("the journal takes no more: %s", self._failure)
@@ -268,6 +295,7 @@ class Shard:
             self._journal.close()
         except StoreError as problem:
             self._log.error("%s", problem)
+        self._limiter.close()
 
 
 def open_shard(
@@ -276,7 +304,7 @@ def open_shard(
     """Wire one shard together. Raises UsageError without a key, StoreError if its journal is in use."""
     from providers.client import ChatClient
     from providers.keys import find_key, missing_message
-    from providers.rates import limiter_for
+    from providers.rate_sharing import shared_limiter
     from providers.transport import open_transport
     from providers.wire import trial_header
     from stores.journal import JournalWriter
@@ -289,18 +317,19 @@ def open_shard(
         raise UsageError(missing_message([deployment], environment))
     log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=[key.secret.reveal()])
     log.info("asks %s as %s at %s", deployment.model, deployment.name, deployment.base_url)
-    meter, stop = Meter(log if order.debug else None), threading.Event()
-    limiter = limiter_for(
-        deployment.qps,
+    meter = Meter(log if order.debug else None)
+    limiter = shared_limiter(
+        deployment,
+        key,
         order.rate_mode,
         on_change=lambda change: log.info("limit %.1f/s: %s", change.rate, change.reason),
+        note=log.info,
     )
     client = ChatClient(
         deployment=deployment,
         key=key,
         limiter=limiter,
         transport=open_transport(),
-        stop=stop,
         observe=meter.seen,
         patience_s=order.patience_s,
     )
@@ -314,7 +343,6 @@ def open_shard(
         trial_header=trial_header,
         feed=feed,
         meter=meter,
-        stop=stop,
         log=log,
         drain_timeout_s=order.drain_timeout_s,
     )

@@ -93,7 +93,6 @@ def over_http(cell: Cell) -> Seen:
             key=Key(name="K", secret=Secret("sk-simulated")),
             limiter=limiter_for(cell.scenario.start, "adaptive"),
             transport=open_transport(),
-            stop=stop,
             observe=observe,
         )
         began, numbers = time.monotonic(), count()
@@ -115,7 +114,7 @@ def _work(client: ChatClient, stop: threading.Event, numbers: Iterator[int]) -> 
         while not stop.is_set():
             # The simulator draws a latency from who asks, so each request is another trial's.
             header = IDENTITY % next(numbers)
-            client.ask([{"role": "user", "content": "hello"}], sampling=Sampling(), trial_header=header)
+            client.ask([{"role": "user", "content": "hello"}], sampling=Sampling(), stop=stop, trial_header=header)
     except RunnerError:
         return
 

@@ -38,12 +38,15 @@ class Aloud:
 
     def __init__(self, client: ChatClient) -> None:
         self._client = client
+        self._stop = threading.Event()
         self._printed = 0
 
     def ask(self, trial: Trial, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Completion:
         """Ask for a completion, printing both sides."""
         self._print(messages)
-        completion = self._client.ask(messages, tools, sampling=trial.cell.sampling, trial_header=trial_header(trial))
+        completion = self._client.ask(
+            messages, tools, sampling=trial.cell.sampling, stop=self._stop, trial_header=trial_header(trial)
+        )
         calls = [{"name": call.name, "arguments": call.arguments} for call in completion.tool_calls]
         self._print([*messages, {"role": "assistant", "content": completion.text, "tool_calls": calls}])
         return completion
@@ -83,7 +86,6 @@ def run_aloud(
             key=key,
             limiter=limiter_for(deployment.qps, request.options.rate_mode),
             transport=open_transport(),
-            stop=threading.Event(),
             observe=lambda seen: None,
         )
         aloud = Aloud(client)

@@ -164,6 +164,8 @@ def _sampling(values: Values, entry: Entry) -> Sampling:
 
 
 def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
+    if values["hedge"] and values["balance"] == "even":
+        raise UsageError("--hedge lets a second shard try a trial, which --balance even rules out; give one of them")
     stagger = values["stagger"] or "auto"
     return RunOptions(
         rate_mode=_setting(values["rate_mode"], "--rate-mode", "RATE_MODE", RATE_MODES, environment),
@@ -175,6 +177,7 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         storage_format=_setting(values["storage_format"], "--storage-format", "STORAGE_FORMAT", FORMS, environment),
         max_attempts=_whole_or_none(values, "max_attempts", 100),
         timeout_s=_number_or_none(values, "timeout", 0.1, 86_400),
+        hedge=values["hedge"],
         patience_s=600.0 if values["patience"] is None else number("--patience", values["patience"], 0.1, 86_400),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],

@@ -15,6 +15,7 @@ from commands.ledger import Standing, begun
 from commands.request import Request
 from processes.child import Child
 from processes.dispatch import Dispatcher
+from processes.hedging import Hedging
 from processes.supervisor import Inbox, Replay, ShardState, Start, Supervisor
 from stores.journal import replay, written_bytes
 from stores.run_directory import RunDirectory
@@ -71,6 +72,7 @@ class RunUnderWay:
             begun=begun(directory, (number for number in range(len(plan)) if number not in done)),
             stall_timeout_s=options.stall_timeout_s,
             drain_timeout_s=options.drain_timeout_s,
+            hedging=Hedging() if options.hedge else None,
         )
 
     def interrupt(self, number: int, _frame: Any) -> None:

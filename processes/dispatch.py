@@ -2,8 +2,8 @@
 
 The even split is the plan: the k-th trial of a model that is to do goes to that model's shard k mod n. Shards
 fetch small batches, so what is not yet handed out can move: with ``pull`` a shard that has nothing left takes from the
-sibling with most left. Phases run one after another. Every trial number is in exactly one place at a time:
-waiting, held by a shard, or ended.
+sibling with most left. Phases run one after another. Every trial number is in exactly one place at a time: waiting,
+held by a shard, or ended; but for those that a second shard tries as well (``hedge``), which the first answer ends.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Dispatcher:
         self._pull = balance == "pull"
         self._closed: set[int] = set()
         self._held: dict[int, set[int]] = {shard: set() for shard in shard_models}
+        self._twice: dict[int, tuple[int, int]] = {}
         self._moved = dict.fromkeys(shard_models, 0)
         self.share, self.earlier = even_split(plan, shard_models), dict.fromkeys(shard_models, 0)
         self._phases: deque[dict[int, deque[int]]] = deque()
@@ -51,8 +52,7 @@ class Dispatcher:
             richest = max(self._siblings[self._shard_models[shard]], key=lambda one: len(queues[one]))
             # Half of what is left, so that the two shards end together rather than pass crumbs around.
             taken = _pop(queues[richest], min(count, -(-len(queues[richest]) // 2)))
-            self._moved[shard] += len(taken)
-            self._moved[richest] -= len(taken)
+            self._count_moved(len(taken), richest, shard)
         self._held[shard].update(taken)
         return taken
 
@@ -64,22 +64,47 @@ class Dispatcher:
 
     def hand_over(self, donor: int, taker: int, numbers: Iterable[int]) -> None:
         """Move trials that a shard held and has let go into another's queue, first; ended ones are passed over."""
-        moving = sorted(self._held[donor].intersection(numbers))
-        self._held[donor].difference_update(moving)
+        moving = self._let_go(donor, numbers)
         if moving:
             self._phases[0][taker].extendleft(reversed(moving))
-            self._moved[donor] -= len(moving)
-            self._moved[taker] += len(moving)
+            self._count_moved(len(moving), donor, taker)
 
-    def ended(self, shard: int, numbers: Iterable[int]) -> None:
-        """Note that a shard has ended these trials, whatever their status."""
-        self._held[shard].difference_update(numbers)
+    def hedge(self, taker: int, numbers: Iterable[int]) -> None:
+        """Let a second shard try trials that another one holds; each trial at most once."""
+        for number in numbers:
+            holder = next(shard for shard, held in self._held.items() if number in held)
+            self._twice[number] = (holder, taker)
+            self._held[taker].add(number)
+
+    def is_hedged(self, number: int) -> bool:
+        """Whether two shards try this trial."""
+        return number in self._twice
+
+    def ended(self, shard: int, numbers: Iterable[int], *, answered: bool = True) -> tuple[list[int], dict[int, int]]:
+        """Note that a shard has ended these trials, whatever their status; return those that have ended by that.
+
+        Not among them are trials that are not this shard's any more, and those that another shard is still at and that
+        were not ``answered`` here. The second value maps trials that ended to who else tries them, and need not.
+        """
+        fresh, others = [], {}
+        for number in self._held[shard].intersection(numbers):
+            self._held[shard].remove(number)
+            if (pair := self._twice.pop(number, None)) is not None:
+                holder, taker = pair
+                other = holder if shard == taker else taker
+                if not answered:
+                    continue
+                self._held[other].discard(number)
+                others[number] = other
+                if shard == taker:
+                    self._count_moved(1, holder, taker)
+            fresh.append(number)
         self._next_phase()
+        return fresh, others
 
     def returned(self, shard: int) -> list[int]:
         """Take back everything a shard holds (it died); return those numbers. They wait in its queue again, first."""
-        numbers = sorted(self._held[shard])
-        self._held[shard].clear()
+        numbers = self._let_go(shard, list(self._held[shard]))
         if numbers:
             self._phases[0][shard].extendleft(reversed(numbers))
         return numbers
@@ -113,6 +138,16 @@ class Dispatcher:
             return False
         # What a sibling holds comes back if it dies, so those who pull wait for it.
         return not any(self._held[one] for one in sources)
+
+    def _let_go(self, shard: int, numbers: Iterable[int]) -> list[int]:
+        """Take trials from a shard, and return those that nobody else holds, in order."""
+        gone = sorted(self._held[shard].intersection(numbers))
+        self._held[shard].difference_update(gone)
+        return [number for number in gone if self._twice.pop(number, None) is None]
+
+    def _count_moved(self, count: int, donor: int, taker: int) -> None:
+        self._moved[donor] -= count
+        self._moved[taker] += count
 
     def _queues(self, plan: TrialPlan, phase: int, done: frozenset[int]) -> dict[int, deque[int]]:
         queues: dict[int, deque[int]] = {shard: deque() for shard in self._held}

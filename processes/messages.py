@@ -1,12 +1,14 @@
 """Messages between supervisor and shards: one JSON object a line, over the shard's standard input and output.
 
-    supervisor → shard   assign {trials, begun}   recall {count, running}   drain {}   finish {}   beat {}
+    supervisor → shard   assign {trials, begun}   recall {count, running}   drop {trials}   drain {}   finish {}
+                         beat {}
     shard → supervisor   ready {}   want {count}   ended {endings}   returned {numbers}   progress {progress}
                          fatal {message, everyone}
 
-``assign.trials`` are trial numbers; ``begun`` maps a number to the completions it already has. ``ended.endings`` maps
-how trials ended (a counting field of ShardProgress) to their numbers, sent only once the journal has them on disk.
-Silence, or end of file, means that the other side is gone.
+``assign.trials`` are trial numbers; ``begun`` maps a number to the completions it already has. ``drop.trials`` have an
+answer from another shard, and hold nobody up any more. ``ended.endings`` maps how trials ended (a counting field of
+ShardProgress) to their numbers, sent only once the journal has them on disk. Silence, or end of file, means that the
+other side is gone.
 """
 
 from __future__ import annotations

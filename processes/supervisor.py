@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from processes.child import Child
 from processes.dispatch import Dispatcher
+from processes.hedging import Hedging
 from processes.messages import BEAT_EVERY_S, Message
-from trials.progress import ShardProgress
+from trials.progress import UNANSWERED, ShardProgress
 
 MAX_RESTARTS_WITHOUT_PROGRESS = 3
 VIEW_EVERY_S = 0.25
@@ -115,6 +116,7 @@ class Supervisor:
         begun: Mapping[int, Completions],
         stall_timeout_s: float,
         drain_timeout_s: float,
+        hedging: Hedging | None = None,
         clock: Callable[[], float] = time.monotonic,
         inbox: Inbox | None = None,
     ) -> None:
@@ -126,6 +128,7 @@ class Supervisor:
         self._begun = dict(begun)
         self._stall_timeout_s = stall_timeout_s
         self._drain_timeout_s = drain_timeout_s
+        self._hedging = hedging
         self._clock = clock
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._interrupts = 0
@@ -216,12 +219,35 @@ class Supervisor:
             return
         numbers = self._dispatcher.take(shard.number, count)
         if numbers:
-            # Kept until the trial has ended: a shard may die before it has written them to its own journal.
-            begun = {number: self._begun[number] for number in numbers if number in self._begun}
-            self._child(shard).send("assign", trials=numbers, begun=begun)
+            self._send(shard, numbers)
         else:
             self._finish_idle()
             self._recall_for(shard, count)
+            self._hedge(shard, count)
+
+    def _send(self, shard: ShardState, numbers: Sequence[int]) -> None:
+        # Kept until the trial has ended: a shard may die before it has written them to its own journal.
+        begun = {number: self._begun[number] for number in numbers if number in self._begun}
+        self._child(shard).send("assign", trials=numbers, begun=begun)
+        if self._hedging is not None:
+            self._hedging.handed_out(numbers, self._clock())
+
+    def _hedge(self, idle: ShardState, count: int) -> None:
+        """Let a shard without work try what a sibling has been at for longer than nearly all trials take."""
+        if self._hedging is None:
+            return
+        for number in self._dispatcher.donors(idle.number):
+            holder, now = self._by_number[number], self._clock()
+            held = (one for one in self._dispatcher.held(number) if not self._dispatcher.is_hedged(one))
+            slow = self._hedging.slow(held, now)[:count]
+            if slow:
+                self._read_journal(holder, set(slow))
+                slow = [one for one in slow if one in self._dispatcher.held(number)]
+                self._dispatcher.hedge(idle.number, slow)
+                self._send(idle, slow)
+                text = f"{len(slow)} slow trials of shard {number} are tried on shard {idle.number} as well"
+                self._hooks.note(f"{text}: {', '.join(map(str, slow[:10]))}")
+                return
 
     def _recall_for(self, idle: ShardState, count: int) -> None:
         """Ask the sibling that would work longest for trials that it has not begun.
@@ -312,10 +338,16 @@ class Supervisor:
 
     def _count(self, shard: ShardState, endings: Mapping[str, Sequence[int]]) -> None:
         for ending, numbers in endings.items():
-            shard.endings[ending] += len(numbers)
-            self._dispatcher.ended(shard.number, numbers)
-            for number in numbers:
+            fresh, others = self._dispatcher.ended(shard.number, numbers, answered=ending not in UNANSWERED)
+            shard.endings[ending] += len(fresh)
+            for number in fresh:
                 self._begun.pop(number, None)
+            for number, other in others.items():
+                child = self._by_number[other].child
+                if child is not None:
+                    child.send("drop", trials=[number])
+            if self._hedging is not None:
+                self._hedging.ended(fresh, self._clock())
 
     def _watch(self) -> None:
         """Kill shards that have not been heard of for too long; the rest follows from their end."""

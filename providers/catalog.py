@@ -266,5 +266,5 @@ def _first_set(names: tuple[str, ...], environment: Mapping[str, str]) -> tuple[
 
 
 def _scope(entry: Entry, instance: Instance) -> str:
-    key = instance.key_names[0]
-    return f"{entry.provider}/{key}" if entry.joint_limits else f"{entry.provider}/{instance.name}/{entry.model}/{key}"
+    """Return what shares its limits beside endpoint and key: one model, or all that a key asks."""
+    return "*" if entry.joint_limits else instance.api_model

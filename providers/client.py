@@ -81,7 +81,6 @@ class ChatClient:
         key: Key,
         limiter: RateLimiter,
         transport: Transport,
-        stop: Event,
         observe: Callable[[AttemptSeen], None],
         clock: Clock | None = None,
         backoff: Backoff | None = None,
@@ -91,7 +90,6 @@ class ChatClient:
         self._key = key
         self._limiter = limiter
         self._transport = transport
-        self._stop = stop
         self._observe = observe
         self._clock = clock or MonotonicClock()
         self._backoff = backoff or Backoff()
@@ -103,6 +101,7 @@ class ChatClient:
         tools: Sequence[Mapping[str, Any]] | None = None,
         *,
         sampling: Sampling,
+        stop: Event,
         trial_header: str = "",
     ) -> Completion:
         """Return a completion, with what it cost.
@@ -116,7 +115,7 @@ class ChatClient:
         now = self._clock.now()
         tries = _Tries(began=now, refused_from=now)
         while True:
-            permit = self._permit(tokens, tries)
+            permit = self._permit(tokens, tries, stop)
             seen, outcome = self._attempt(request, permit, tries, trial_header)
             if isinstance(outcome, Completion):
                 return replace(
@@ -126,11 +125,11 @@ class ChatClient:
                     retry_wait_ms=tries.retry_wait_s * 1000,
                     provider_ms=seen.latency_ms,
                 )
-            tries.retry_wait_s += self._back_off(outcome, tries)
+            tries.retry_wait_s += self._back_off(outcome, tries, stop)
 
-    def _permit(self, tokens: float, tries: _Tries) -> Permit:
+    def _permit(self, tokens: float, tries: _Tries, stop: Event) -> Permit:
         try:
-            permit = self._limiter.acquire(self._stop, tokens=tokens, patience_s=self._patience_s, began=tries.began)
+            permit = self._limiter.acquire(stop, tokens=tokens, patience_s=self._patience_s, began=tries.began)
         except ProviderError as error:
             raise _given_up(error, describe(self.deployment, str(error)), tries.sent) from error
         tries.sent += 1
@@ -189,7 +188,7 @@ class ChatClient:
             failed = outcome.retryable or outcome.fatal
             self._limiter.settle(permit, FAILED if failed else ADMITTED)
 
-    def _back_off(self, error: ProviderError, tries: _Tries) -> float:
+    def _back_off(self, error: ProviderError, tries: _Tries, stop: Event) -> float:
         """Wait before the next attempt and return the seconds waited, or raise ``error`` if there is none."""
         now = self._clock.now()
         if error.kind == RATE_LIMITED:
@@ -205,7 +204,7 @@ class ChatClient:
             delay_s = self._backoff.delay_s(tries.failed, error.retry_after_s)
         if not error.retryable or waited_out:
             raise _given_up(error, str(error), tries.sent) from error
-        if self._clock.wait(self._stop, delay_s):
+        if self._clock.wait(stop, delay_s):
             raise Drained("the run is stopping")
         return self._clock.now() - now
 

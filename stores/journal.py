@@ -181,7 +181,7 @@ def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, 
             known = completions.setdefault(number, [])
             if event["index"] == len(known):
                 known.append(event["completion"])
-        else:
+        elif event["kind"] == "ended":
             if offset >= since:
                 endings[number] = ending(event["row"])
             if event["row"]["status"] == SCORED:

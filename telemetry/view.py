@@ -256,7 +256,7 @@ def _row(shard: ShardView, glyphs: Glyphs) -> list[Part]:
         _counted(shard.restarts, "magenta"),
         (per_second(now.requests_per_s), ""),
         (per_second(now.qps_limit) if now.qps_limit > 0 else "-", ""),
-        _counted(now.rejected_429, "magenta"),
+        _refused(now.rejected_429, now.requests),
         (latency(now.latency_p50_ms), ""),
         (latency(now.latency_p99_ms), ""),
         (f"{now.in_flight}/{now.workers}", ""),
@@ -288,7 +288,7 @@ def _total_row(view: RunView) -> list[Part]:
         _counted(sum(shard.restarts for shard in shards), "magenta"),
         (per_second(requests_per_s(view)), ""),
         ("", ""),
-        _counted(sum(now.rejected_429 for now in every), "magenta"),
+        _refused(sum(now.rejected_429 for now in every), sum(now.requests for now in every)),
         ("", ""),
         ("", ""),
         (f"{sum(now.in_flight for now in every)}/{sum(now.workers for now in every)}", ""),
@@ -304,6 +304,11 @@ def _outcomes(full: int, partial: int, failed: int) -> tuple[Part, Part, Part]:
 
 def _counted(count: int, style: str) -> Part:
     return (str(count), style) if count else ("0", "dim")
+
+
+def _refused(count: int, requests: int) -> Part:
+    """Return how many requests were answered 429, and their share."""
+    return (f"{count} {100 * count / max(requests, count):.1f}%", "magenta") if count else ("0", "dim")
 
 
 def _style_of(state: str) -> str:

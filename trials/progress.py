@@ -17,6 +17,8 @@ ENDINGS = {
 }
 """How a trial ended (its outcome if scored, else its status) → the field of ShardProgress that counts it."""
 
+UNANSWERED = frozenset({ENDINGS[PROVIDER_ERROR], ENDINGS[HARNESS_ERROR]})
+
 
 def ending(row: Mapping[str, Any]) -> str:
     """Return the counting field of ShardProgress that a result row falls into."""

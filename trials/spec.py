@@ -61,7 +61,7 @@ class RunOptions:
 
     ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
     of shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
-    may meet nothing but 429s.
+    may meet nothing but 429s; ``hedge`` lets a second shard try the slowest trials of the tail.
     """
 
     rate_mode: str = "adaptive"
@@ -74,6 +74,7 @@ class RunOptions:
     max_attempts: int | None = None
     timeout_s: float | None = None
     patience_s: float = 600.0
+    hedge: bool = False
     debug_shards: tuple[int, ...] = ()
     retry_errors: bool = False
     fresh: bool = False

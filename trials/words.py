@@ -139,7 +139,8 @@ class Deployment:
     ``model`` is the base name that results are filed under, ``api_model`` what the API is asked for.
     ``key_names`` are the environment variables that may hold the key, first found wins; ``NAME#2`` means item 2
     (from 0) of a comma list. ``workers`` is a ceiling of threads, ``qps`` HTTP requests per second (the start
-    value when adaptive). ``scope`` names what one rate limit covers.
+    value when adaptive). ``scope`` is what shares a rate limit, beside endpoint and key: the API's model, or ``*`` for
+    all of them.
     """
 
     name: str

@@ -149,3 +149,48 @@ def test_every_trial_ends_exactly_once_whatever_dies(instances, shards, rates, b
             ended += some
             work.ended(shard, some)
     assert sorted(ended) == list(range(len(plan)))
+
+
+def hedged() -> Dispatcher:
+    dispatcher = Dispatcher(plan_of(2), {1: "m", 2: "m"})
+    assert (dispatcher.take(1, 1), dispatcher.take(2, 1)) == ([0], [1])
+    dispatcher.ended(2, [1])
+    dispatcher.hedge(2, [0])
+    return dispatcher
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+def test_trial_that_two_shards_try_ends_with_the_first_answer_and_counts_once(first: int, second: int):
+    dispatcher = hedged()
+    assert not dispatcher.exhausted(1)
+    assert dispatcher.ended(first, [0]) == ([0], {0: second})
+    assert dispatcher.ended(second, [0]) == ([], {})
+    assert dispatcher.exhausted(1)
+    assert dispatcher.exhausted(2)
+    assert dispatcher.share_now(first) == (1 if first == 1 else 2)
+    assert dispatcher.share_now(1) + dispatcher.share_now(2) == 2
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+def test_failure_of_one_attempt_leaves_the_trial_to_the_other(first: int, second: int):
+    dispatcher = hedged()
+    assert dispatcher.ended(first, [0], answered=False) == ([], {})
+    assert not dispatcher.exhausted(second)
+    assert dispatcher.ended(second, [0], answered=False) == ([0], {})
+    assert dispatcher.exhausted(second)
+
+
+@pytest.mark.parametrize(("gone", "left"), [(1, 2), (2, 1)])
+def test_death_of_one_of_two_leaves_the_trial_to_the_other_alone(gone: int, left: int):
+    dispatcher = hedged()
+    assert dispatcher.returned(gone) == []
+    assert dispatcher.take(gone, 1) == []
+    assert dispatcher.ended(left, [0]) == ([0], {})
+
+
+def test_ending_of_a_trial_that_is_not_held_counts_for_nobody():
+    dispatcher = Dispatcher(plan_of(4), {1: "m", 2: "m"})
+    dispatcher.take(1, 1)
+    assert dispatcher.ended(2, [0]) == ([], {})
+    assert dispatcher.ended(1, [0]) == ([0], {})
+    assert dispatcher.ended(1, [0]) == ([], {})

@@ -12,8 +12,9 @@ import pytest
 from providers.client import AttemptSeen, ChatClient
 from providers.keys import Key, Secret
 from providers.rate_control import NO_HINTS, Permit, RateControl
+from providers.rate_desk import Desk
 from providers.rate_hints import Hints
-from providers.rates import RateLimiter
+from providers.rates import OwnSource, RateLimiter
 from providers.retry import Backoff
 from providers.transport import open_transport
 from trials.errors import Drained, ProviderError
@@ -27,7 +28,7 @@ class ToldLimiter(RateLimiter):
     """A fixed rate that remembers what it was told."""
 
     def __init__(self, qps: float, clock: Any) -> None:
-        super().__init__(RateControl(qps, clock.now(), adaptive=False), clock)
+        super().__init__(OwnSource(Desk(RateControl(qps, clock.now(), adaptive=False), clock)), clock)
         self.told: list[tuple[str, float, Hints]] = []
 
     def settle(self, permit: Permit, outcome: str, hints: Hints = NO_HINTS, tokens: float | None = None) -> None:
@@ -48,7 +49,6 @@ class Asker:
             key=Key(name="K", secret=Secret("sk-hidden")),
             limiter=self.limiter,
             transport=transport,
-            stop=self.stop,
             observe=self.seen.append,
             clock=clock,
             backoff=Backoff(base_s=1.0, draw=lambda: 0.5),
@@ -56,7 +56,7 @@ class Asker:
         )
 
     def ask(self, trial_header: str = "") -> Completion:
-        return self.client.ask(MESSAGES, sampling=Sampling(), trial_header=trial_header)
+        return self.client.ask(MESSAGES, sampling=Sampling(), stop=self.stop, trial_header=trial_header)
 
     def error(self) -> ProviderError:
         with pytest.raises(ProviderError) as caught:

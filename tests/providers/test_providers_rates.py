@@ -195,15 +195,31 @@ def test_changes_are_told_in_words_as_they_happen(clock) -> None:
     assert limiter.reason == changes[-1].reason
 
 
-def test_ceiling_from_outside_is_kept_and_can_be_lifted(clock) -> None:
-    limiter = limiter_for(10.0, "adaptive", clock)
-    limiter.acquire(STOP)
-    limiter.set_ceiling(2.0)
-    began = clock.now()
-    for _ in range(20):
-        limiter.settle(limiter.acquire(STOP), OK)
-    assert clock.now() - began == pytest.approx(10.0, abs=0.5)
-    assert limiter.limit_qps == 2.0
-    assert "joint" in limiter.reason
-    limiter.set_ceiling(None)
-    assert limiter.limit_qps == pytest.approx(10.0, rel=0.2)
+def test_one_request_can_be_called_back_from_the_middle_of_the_line() -> None:
+    limiter, stop, ends = fixed(0.001), Event(), []
+    stops = [Event() for _ in range(5)]
+    limiter.acquire(stop)
+
+    def wait(number: int) -> None:
+        with pytest.raises(Drained):
+            limiter.acquire(stops[number])
+        ends.append(number)
+
+    threads = [Thread(target=wait, args=(number,), daemon=True) for number in range(5)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        wait_until(lambda number=number: limiter.waiting == number + 1)
+    stops[3].set()
+    limiter.recheck()
+    threads[3].join(20)
+    assert ends == [3]
+    assert limiter.waiting == 4
+    stops[0].set()  # the one who leads the line for the others
+    threads[0].join(20)
+    assert ends == [3, 0]
+    for one in stops:
+        one.set()
+    limiter.recheck()
+    for thread in threads:
+        thread.join(20)
+    assert limiter.waiting == 0

@@ -42,6 +42,7 @@ def make_shard() -> Callable[..., ShardView]:
             "in_flight": 4,
             "requests_per_s": 10.4,
             "qps_limit": 10.0,
+            "requests": 200,
             "rejected_429": 3,
             "latency_p50_ms": 101.0,
             "latency_p99_ms": 1240.0,
