@@ -329,7 +329,7 @@ def open_shard(
         deployment=deployment,
         key=key,
         limiter=limiter,
-        transport=open_transport(),
+        transport=open_transport(order.transport),
         observe=meter.seen,
         patience_s=order.patience_s,
     )

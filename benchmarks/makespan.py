@@ -244,7 +244,10 @@ class House:
             self._clock.at(max(dies_at, self._clock.now), die)
         return made
 
-    def replay(self, shard: int, held: Any) -> Replay:
+    def written(self, shard: int) -> int:
+        return 0
+
+    def replay(self, shard: int, held: Any, since: int) -> Replay:
         return Replay({}, {})
 
     def note(self, text: str) -> None:

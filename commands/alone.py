@@ -78,9 +78,9 @@ class Alone:
         self.display.close()
         take_in(self.store, self.request.logs_dir, self.run, click.echo)
         all_scored = standing(self.plan, self.store, self.run).done(retry_errors=True)
-        mine = [number for numbers in self._share() for number in numbers]
-        scored = sum(number in all_scored for number in mine)
-        click.echo(f"shard {self.number} ({self.order.deployment.name}): {scored} of its {len(mine)} trials scored")
+        share = self.dispatcher.share[self.number]
+        scored = sum(number in all_scored for numbers in self._share() for number in numbers)
+        click.echo(f"shard {self.number} ({self.order.deployment.name}): {scored} of its {share} trials scored")
         click.echo(f"results: {self.store.path}")
         if failure:
             click.echo(f"error: {failure}", err=True)
@@ -88,7 +88,7 @@ class Alone:
             return 128 + signal_number
         if code:
             return EXIT_NOT_STARTED
-        return EXIT_SCORED if scored == len(mine) else EXIT_UNSCORED
+        return EXIT_SCORED if scored == share else EXIT_UNSCORED
 
     def _share(self) -> list[range]:
         return shares(self.plan, self.request.shard_models())[self.number]
@@ -116,7 +116,6 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
         if request.spec.simulated and not request.simulator_url:
             own = stack.enter_context(OwnSimulator(run.shard_dir(number) / "simulator.log", request.spec))
             deployment = simulated(deployment, own.url)
-        done = now.done()
         display = choose_display(sys.stdout)
         stack.callback(display.close)
         yield Alone(
@@ -126,7 +125,7 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
             plan=plan,
             store=store,
             dispatcher=dispatcher,
-            begun=begun(run, (number for number in range(len(plan)) if number not in done)),
+            begun=begun(run, now.pending()),
             environment=environment,
             request=request,
             display=display,

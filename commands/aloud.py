@@ -85,7 +85,7 @@ def run_aloud(
             deployment=deployment,
             key=key,
             limiter=limiter_for(deployment.qps, request.options.rate_mode),
-            transport=open_transport(),
+            transport=open_transport(request.options.transport),
             observe=lambda seen: None,
         )
         aloud = Aloud(client)

@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.journal import replay
 from stores.results import ResultsStore, open_store
 from stores.run_directory import RunDirectory, make_directory, open_or_create, runs_in
+from stores.trial_index import TrialIndex, batched
 from trials.plan import TrialPlan
 from trials.rows import Row
-from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, STATUSES
+from trials.words import HARNESS_ERROR, PENDING, PROVIDER_ERROR, SCORED, STATUSES
 
 if TYPE_CHECKING:
     from commands.request import Request
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Trial numbers by key, and the row that counts of every trial that has one."""
+    """How the trials of a plan stand, a byte each: the place of their status in ``STATUSES``. All are pending at first.
 
-    numbers: Mapping[str, int]
-    rows: Mapping[str, Row]
+    Where a trial has several rows, it is the row that counts which decides.
+    """
 
-    def done(self, *, retry_errors: bool = False) -> set[int]:
+    def __init__(self, planned: int) -> None:
+        self._places = bytearray([STATUSES.index(PENDING)]) * planned
+
+    def set(self, number: int, status: str) -> None:
+        """Say how a trial stands."""
+        self._places[number] = STATUSES.index(status)
+
+    def done(self, *, retry_errors: bool = False) -> NumberSet:
         """Return the trials that are not asked again: scored, or failed in the harness unless ``retry_errors``."""
-        final = {SCORED} if retry_errors else {SCORED, HARNESS_ERROR}
-        return {self.numbers[key] for key, row in self.rows.items() if row["status"] in final}
+        return NumberSet(self._places, [SCORED] if retry_errors else [SCORED, HARNESS_ERROR])
+
+    def pending(self) -> NumberSet:
+        """Return the trials that may be asked at the next start."""
+        return NumberSet(self._places, [PENDING, PROVIDER_ERROR, HARNESS_ERROR])
 
     def counts(self) -> Counter[str]:
         """Return how many trials have each status; they add up to what is planned."""
-        counts = Counter(dict.fromkeys(STATUSES, 0))
-        counts.update(row["status"] for row in self.rows.values())
-        counts["pending"] = len(self.numbers) - counts[SCORED] - counts[PROVIDER_ERROR] - counts[HARNESS_ERROR]
-        return counts
+        return Counter({status: self._places.count(place) for place, status in enumerate(STATUSES)})
+
+
+class NumberSet(Container[int]):
+    """Those trials of a standing that have one of some statuses, as it stands now."""
+
+    def __init__(self, places: bytearray, statuses: Iterable[str]) -> None:
+        table = bytes(place < len(STATUSES) and STATUSES[place] in set(statuses) for place in range(256))
+        self._flags = places.translate(table)
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and 0 <= number < len(self._flags) and self._flags[number] == 1
+
+    def __len__(self) -> int:
+        return self._flags.count(1)
 
 
 def open_places(request: Request) -> tuple[ResultsStore, RunDirectory]:
@@ -65,16 +85,29 @@ def take_in(store: ResultsStore, logs_dir: Path, run: RunDirectory | None, tell:
 
 def standing(plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> Standing:
     """Look up how the trials of a plan stand."""
-    numbers = {plan.trial(number).trial_key: number for number in range(len(plan))}
-    return Standing(numbers=numbers, rows=store.counting_rows(run, numbers.__contains__))
+    now = Standing(len(plan))
+    for number, row in rows_of(plan, store, run, ("trial_key", "status")):
+        now.set(number, row["status"])
+    return now
 
 
-def begun(run: RunDirectory, pending: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
+def rows_of(
+    plan: TrialPlan, store: ResultsStore, run: RunDirectory, columns: Sequence[str] | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Yield (number, row) for every trial of a plan that has a row which counts. Holds the plan's keys, no row."""
+    index: TrialIndex | None = None
+    for rows in batched(store.counting_rows(run, lambda key: True).values()):
+        index = index or TrialIndex(plan.trial(number).trial_key for number in range(len(plan)))
+        for number, row in zip(index.numbers([row["trial_key"] for row in rows]), rows, strict=True):
+            if number is not None:
+                yield number, row
+
+
+def begun(run: RunDirectory, pending: Container[int]) -> dict[int, list[dict[str, Any]]]:
     """Return the completions that trials without a result already have, from all journals of the run."""
-    numbers = frozenset(pending)
     found: dict[int, list[dict[str, Any]]] = {}
     for path in run.journals().values():
-        for number, completions in replay(path, numbers)[1].items():
+        for number, completions in replay(path, pending)[1].items():
             if len(completions) > len(found.get(number, ())):
                 found[number] = completions
     return found

@@ -59,6 +59,7 @@ _HOW = (
     ),
     click.option("--hedge", is_flag=True, help="In the tail, try slow trials on a second deployment as well."),
     click.option("--timeout", metavar="S", help="Seconds per HTTP attempt.  [default: the catalog's, 150]"),
+    click.option("--transport", metavar="NAME", help="auto, curl or requests.  [default: auto: curl where it is]"),
     click.option("--retry-errors", is_flag=True, help="Ask trials again that failed in the harness itself."),
     click.option("--fresh", is_flag=True, help="Ask everything again; earlier results are kept as history."),
 )

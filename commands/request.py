@@ -179,9 +179,18 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         timeout_s=_number_or_none(values, "timeout", 0.1, 86_400),
         hedge=values["hedge"],
         patience_s=600.0 if values["patience"] is None else number("--patience", values["patience"], 0.1, 86_400),
+        transport=_transport(values["transport"] or "auto"),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
     )
+
+
+def _transport(given: str) -> str:
+    from providers.transport import TRANSPORTS, check_installed
+
+    name = name_of("--transport", given, TRANSPORTS)
+    check_installed(name)
+    return name
 
 
 def _whole_or_none(values: Values, name: str, most: int) -> int | None:

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from commands.ledger import Standing
+from commands.ledger import rows_of
 from stores.results import ResultsStore
 from stores.run_directory import RunDirectory
 from telemetry.tables import render_results
@@ -30,18 +30,18 @@ def planned_of(plan: TrialPlan) -> Counter[CellKey]:
     return planned
 
 
-def tally_of(now: Standing, spec: RunSpec, plan: TrialPlan) -> Tally:
+def tally_of(spec: RunSpec, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> Tally:
     """Return the figures of a run, cells without a row included."""
     cells = [cell for group in plan.groups for cell in group.cells]
     tally = Tally(planned_of(plan), {key_of_cell(cell): variant(cell, spec.definition) for cell in cells})
-    for row in now.rows.values():
+    for _, row in rows_of(plan, store, run):
         tally.add(row)
     return tally
 
 
-def print_results(now: Standing, spec: RunSpec, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> None:
+def print_results(spec: RunSpec, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> None:
     """Print the table of a run and where everything was written."""
-    render_results(tally_of(now, spec, plan).cells(), sys.stdout, simulated=spec.simulated)
+    render_results(tally_of(spec, plan, store, run).cells(), sys.stdout, simulated=spec.simulated)
     print(f"rows      {store.trials_dir}{'/*.parquet' if store.form == 'parquet' else '/*.jsonl'}")
     print(f"summary   {store.path / 'summary.json'}")
     print(f"run       {_short(run.path)}")

@@ -61,7 +61,6 @@ class Ended:
     """A run that has come to its end, finished or not."""
 
     plan: TrialPlan
-    standing: Standing
     store: ResultsStore
     directory: RunDirectory
     exit_code: int
@@ -71,7 +70,7 @@ def run(values: Mapping[str, Any]) -> int:
     """Do what the user asked, from the first check to the result table; return the exit code."""
     request = resolve(values, Environment.read())
     ended = run_request(request)
-    print_results(ended.standing, request.spec, ended.plan, ended.store, ended.directory)
+    print_results(request.spec, ended.plan, ended.store, ended.directory)
     return ended.exit_code
 
 
@@ -94,7 +93,7 @@ def run_request(request: Request) -> Ended:
         display.close()
         after = standing(plan, store, directory)
         code = _exit_code(supervisor, after, len(plan))
-        return Ended(plan=plan, standing=after, store=store, directory=directory, exit_code=code)
+        return Ended(plan=plan, store=store, directory=directory, exit_code=code)
 
 
 def _supervise(

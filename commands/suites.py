@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from commands.ledger import rows_of
 from commands.options import EXIT_SCORED
 from commands.request import Request, resolve
 from commands.results import planned_of
@@ -83,7 +84,7 @@ def _values_of(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _report(name: str, request: Request, ended: Ended) -> None:
     """Print a suite's table and reading, and write both below the results store."""
-    rows: list[Row] = list(ended.standing.rows.values())
+    rows: list[Row] = [row for _, row in rows_of(ended.plan, ended.store, ended.directory)]
     planned, simulated = planned_of(ended.plan), request.spec.simulated
     report = suite_report(name, rows, planned, simulated=simulated)
     click.echo()

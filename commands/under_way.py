@@ -47,10 +47,8 @@ class RunUnderWay:
         self.signal_number = 0
         self._request = request
         self._before = before.counts()
-        self._asked_again = sum(
-            row["status"] in (PROVIDER_ERROR, HARNESS_ERROR) and before.numbers[key] not in done
-            for key, row in before.rows.items()
-        )
+        errors = self._before[PROVIDER_ERROR] + self._before[HARNESS_ERROR]
+        self._asked_again = errors - (len(done) - self._before[SCORED])
         self._planned = len(plan)
         self._directory = directory
         self._display = display
@@ -62,14 +60,13 @@ class RunUnderWay:
         self._team = {number: one.model if pull else str(number) for number, one in deployments.items()}
         self._etas = {team: Eta() for team in self._team.values()}
         self._status_at = 0.0
-        self._written_before = {number: written_bytes(directory.journal_path(number)) for number in deployments}
         self.dispatcher = Dispatcher(plan, request.shard_models(), done=done, balance=options.balance)
         self.supervisor = Supervisor(
             self.dispatcher,
             _starts(deployments),
             self,
             wait_for_ready=options.stagger_s is None,
-            begun=begun(directory, (number for number in range(len(plan)) if number not in done)),
+            begun=begun(directory, before.pending()),
             stall_timeout_s=options.stall_timeout_s,
             drain_timeout_s=options.drain_timeout_s,
             hedging=Hedging() if options.hedge else None,
@@ -87,10 +84,13 @@ class RunUnderWay:
         self._log.info("shard %d (%s) started as process %d", shard, self._deployments[shard].name, child.pid)
         return child
 
-    def replay(self, shard: int, held: Set[int]) -> Replay:
-        """Read a shard's journal after its end."""
-        endings, completions = replay(self._directory.journal_path(shard), held, self._written_before[shard])
-        return Replay(endings, completions)
+    def replay(self, shard: int, held: Set[int], since: int) -> Replay:
+        """Read what a shard has written of trials since they were handed to it."""
+        return Replay(*replay(self._directory.journal_path(shard), held, since))
+
+    def written(self, shard: int) -> int:
+        """Look up how much a shard has written."""
+        return written_bytes(self._directory.journal_path(shard))
 
     def note(self, text: str) -> None:
         """Tell the user, and the log."""

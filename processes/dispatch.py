@@ -9,15 +9,16 @@ held by a shard, or ended; but for those that a second shard tries as well (``he
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 
+from processes.waiting import Waiting
 from trials.plan import TrialPlan
 
 
 class Dispatcher:
     """Hands out the trials of a plan that are to do. Not thread-safe: one supervisor loop calls it.
 
-    ``shard_models`` maps a shard's number to its model, ``done`` are the numbers that need no asking.
+    ``shard_models`` maps a shard's number to its model, ``done`` holds the numbers that need no asking.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class Dispatcher:
         plan: TrialPlan,
         shard_models: Mapping[int, str],
         *,
-        done: Iterable[int] = (),
+        done: Container[int] = frozenset(),
         balance: str = "pull",
     ) -> None:
         self._siblings = _siblings(shard_models)
@@ -36,10 +37,9 @@ class Dispatcher:
         self._twice: dict[int, tuple[int, int]] = {}
         self._moved = dict.fromkeys(shard_models, 0)
         self.share, self.earlier = even_split(plan, shard_models), dict.fromkeys(shard_models, 0)
-        self._phases: deque[dict[int, deque[int]]] = deque()
-        finished = frozenset(done)
+        self._phases: deque[dict[int, Waiting]] = deque()
         for phase in sorted({group.phase for group in plan.groups}):
-            self._phases.append(self._queues(plan, phase, finished))
+            self._phases.append(self._queues(plan, phase, done))
         self._next_phase()
 
     def take(self, shard: int, count: int) -> list[int]:
@@ -47,11 +47,11 @@ class Dispatcher:
         if not self._phases or shard in self._closed:
             return []
         queues = self._phases[0]
-        taken = _pop(queues[shard], count)
+        taken = queues[shard].take(count)
         if not taken and self._pull:
             richest = max(self._siblings[self._shard_models[shard]], key=lambda one: len(queues[one]))
             # Half of what is left, so that the two shards end together rather than pass crumbs around.
-            taken = _pop(queues[richest], min(count, -(-len(queues[richest]) // 2)))
+            taken = queues[richest].take(min(count, -(-len(queues[richest]) // 2)))
             self._count_moved(len(taken), richest, shard)
         self._held[shard].update(taken)
         return taken
@@ -66,7 +66,7 @@ class Dispatcher:
         """Move trials that a shard held and has let go into another's queue, first; ended ones are passed over."""
         moving = self._let_go(donor, numbers)
         if moving:
-            self._phases[0][taker].extendleft(reversed(moving))
+            self._phases[0][taker].put_back(moving)
             self._count_moved(len(moving), donor, taker)
 
     def hedge(self, taker: int, numbers: Iterable[int]) -> None:
@@ -106,7 +106,7 @@ class Dispatcher:
         """Take back everything a shard holds (it died); return those numbers. They wait in its queue again, first."""
         numbers = self._let_go(shard, list(self._held[shard]))
         if numbers:
-            self._phases[0][shard].extendleft(reversed(numbers))
+            self._phases[0][shard].put_back(numbers)
         return numbers
 
     def close(self, shard: int) -> None:
@@ -149,18 +149,14 @@ class Dispatcher:
         self._moved[donor] -= count
         self._moved[taker] += count
 
-    def _queues(self, plan: TrialPlan, phase: int, done: frozenset[int]) -> dict[int, deque[int]]:
-        queues: dict[int, deque[int]] = {shard: deque() for shard in self._held}
+    def _queues(self, plan: TrialPlan, phase: int, done: Container[int]) -> dict[int, Waiting]:
+        queues = {shard: Waiting(done) for shard in self._held}
         for group in plan.groups:
             shards = self._siblings.get(group.model, [])
-            if group.phase != phase or not shards:
-                continue
-            for place, number in enumerate(group.numbers):
-                shard = shards[place % len(shards)]
-                if number in done:
-                    self.earlier[shard] += 1
-                else:
-                    queues[shard].append(number)
+            if group.phase == phase:
+                for place, shard in enumerate(shards):
+                    numbers = group.numbers[place :: len(shards)]
+                    self.earlier[shard] += len(numbers) - queues[shard].add(numbers)
         return queues
 
     def _next_phase(self) -> None:
@@ -189,7 +185,3 @@ def _siblings(shard_models: Mapping[int, str]) -> dict[str, Sequence[int]]:
     for shard, model in sorted(shard_models.items()):
         siblings.setdefault(model, []).append(shard)
     return dict(siblings)
-
-
-def _pop(queue: deque[int], count: int) -> list[int]:
-    return [queue.popleft() for _ in range(min(count, len(queue)))]

@@ -48,8 +48,12 @@ class Hooks(Protocol):
         """Start the process of a shard."""
         ...
 
-    def replay(self, shard: int, held: Set[int]) -> Replay:
-        """Read a dead shard's journal: what became of the trials it held."""
+    def replay(self, shard: int, held: Set[int], since: int) -> Replay:
+        """Read a shard's journal from byte ``since`` on: what became of the trials it holds."""
+        ...
+
+    def written(self, shard: int) -> int:
+        """Return the size of a shard's journal in bytes, up to its last whole line."""
         ...
 
     def note(self, text: str) -> None:
@@ -126,6 +130,7 @@ class Supervisor:
         self._hooks = hooks
         self._wait_for_ready = wait_for_ready
         self._begun = dict(begun)
+        self._sent_at: dict[tuple[int, int], int] = {}
         self._stall_timeout_s = stall_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._hedging = hedging
@@ -228,6 +233,8 @@ class Supervisor:
     def _send(self, shard: ShardState, numbers: Sequence[int]) -> None:
         # Kept until the trial has ended: a shard may die before it has written them to its own journal.
         begun = {number: self._begun[number] for number in numbers if number in self._begun}
+        offset = self._hooks.written(shard.number)
+        self._sent_at.update(((shard.number, number), offset) for number in numbers)
         self._child(shard).send("assign", trials=numbers, begun=begun)
         if self._hedging is not None:
             self._hedging.handed_out(numbers, self._clock())
@@ -329,7 +336,11 @@ class Supervisor:
 
     def _read_journal(self, shard: ShardState, numbers: Set[int]) -> None:
         """Learn what became of these trials of a shard: which have ended, and what the others have already."""
-        replay = self._hooks.replay(shard.number, frozenset(numbers))
+        # All that matters was written after the trial was handed out: what it had before is recorded again.
+        since = min((self._sent_at.get((shard.number, number), 0) for number in numbers), default=None)
+        if since is None:
+            return
+        replay = self._hooks.replay(shard.number, frozenset(numbers), since)
         for number, how in replay.endings.items():
             self._count(shard, {how: [number]})
         for number, completions in replay.begun.items():
@@ -342,6 +353,8 @@ class Supervisor:
             shard.endings[ending] += len(fresh)
             for number in fresh:
                 self._begun.pop(number, None)
+            for number in numbers:
+                self._sent_at.pop((shard.number, number), None)
             for number, other in others.items():
                 child = self._by_number[other].child
                 if child is not None:

@@ -14,7 +14,7 @@ from providers.rate_breaker import Breaker
 from providers.rate_fuse import Crowding, Fuse
 from providers.rate_gate import Gate
 from providers.rate_hints import CONCURRENCY, TOKENS, Hints
-from providers.rate_law import LOWEST, Adaptive, Law, Steady
+from providers.rate_law import Adaptive, Law, Steady
 from providers.rate_pacer import Pacer
 from providers.rate_window import SHORT_S, Window
 
@@ -55,7 +55,6 @@ class Budget:
     def __init__(self, law: Law, now: float) -> None:
         self.law = law
         self.pacer = Pacer(law.rate, now)
-        self.ceiling = math.inf
         self.waited_from: float | None = None
 
     def wait_s(self, now: float, cost: float) -> float:
@@ -69,14 +68,14 @@ class Budget:
         """Let the law know for how long this budget was what held requests back."""
         if self.waited_from is None:
             return
-        if allowed and self.law.rate < self.ceiling:
+        if allowed:
             self.law.grow(now, now - self.waited_from)
             self.apply(now)
         self.waited_from = now
 
     def apply(self, now: float) -> None:
         """Pace by what the law now says."""
-        self.pacer.set_rate(now, min(self.law.rate, self.ceiling))
+        self.pacer.set_rate(now, self.law.rate)
 
 
 class RateControl:
@@ -114,7 +113,7 @@ class RateControl:
     @property
     def limit_qps(self) -> float:
         """The rate now allowed, in requests per second."""
-        rate = min(self._requests.law.rate, self._requests.ceiling)
+        rate = self._requests.law.rate
         if self._tokens is not None and self._mean_tokens:
             rate = min(rate, self._tokens.law.rate / self._mean_tokens)
         return rate
@@ -128,15 +127,16 @@ class RateControl:
             return "all is refused: single requests until one is admitted"
         if self._tokens is not None and self._paced_by is self._tokens:
             return f"tokens {self._tokens.law.reason}"
-        if self._requests.ceiling <= self._requests.law.rate:
-            return f"its share of a joint limit, {self._requests.ceiling:.1f}/s"
         return self._note or self._requests.law.reason
 
-    def set_ceiling(self, now: float, qps: float | None) -> None:
-        """Stay at or below ``qps`` whatever the law has learnt: a grant from who shares one limit out. None: free."""
-        self._requests.ceiling = math.inf if qps is None else max(qps, LOWEST)
+    def go_on(self, now: float) -> None:
+        """Take the rate it began with for one that was found by another control, and search no more."""
+        self._requests.law.resume(now, self._requests.law.rate, 0.0, "found before")
         self._requests.apply(now)
-        self._tell(now)
+
+    def forget(self, count: int) -> None:
+        """So many permits will never be settled: who had them is gone, or did not use them."""
+        self.in_flight -= count
 
     def try_acquire(self, now: float, tokens: float = 0.0) -> Permit | float:
         """Return leave to send a request now, or in how many seconds to ask again (sooner than the wait may be)."""
@@ -205,6 +205,8 @@ class RateControl:
     def _spend(self, now: float, tokens: float) -> None:
         self._requests.pacer.take(1.0)
         self._requests.law.sent(now, 1.0)
+        if not self._gate.closed:
+            self._window.passed(now)
         self._window.admitted(1.0)
         self._requests.waited_from = None
         if tokens:
@@ -217,6 +219,8 @@ class RateControl:
     def _refused(self, now: float, permit: Permit, hints: Hints) -> None:
         self._window.admitted(-1.0)
         if self._is_crowded(now, permit, hints):
+            if self._fuse.ceiling == math.inf and not hints.cause and isinstance(self._requests.law, Adaptive):
+                self._requests.law.search()
             if self._fuse.refused(self.in_flight):
                 self._note = f"{self._fuse.ceiling:g} at a time, as 429s come when more are in flight"
             return
@@ -234,7 +238,7 @@ class RateControl:
         budget, cost = self._requests, 1.0
         if hints.cause == TOKENS and permit.tokens and self._adaptive:
             budget, cost = self._token_budget(now), permit.tokens
-        if budget.law.refused(now, permit.sent_at, cost) and not self._gate.closed:
+        if budget.law.refused(now, permit.sent_at, cost, self._gate.in_row) and not self._gate.closed:
             self._gate.close(now, window_s=self._window.length_s)
         budget.apply(now)
 
@@ -249,7 +253,7 @@ class RateControl:
             self._fuse.lift()
             self._note = ""
             return False
-        return permit.others >= self._fuse.ceiling - 1
+        return permit.others >= self._fuse.ceiling - 2
 
     def _admitted(self, now: float, permit: Permit, outcome: str, tokens: float | None) -> None:
         if self._gate.is_probe(permit.number):

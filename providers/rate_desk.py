@@ -59,7 +59,7 @@ class Desk:
         """Take a party's permits back: it has gone, and what became of its requests will not be known."""
         with self._lock:
             self._parties.remove(party)
-            self.control.in_flight -= len(party.out)
+            self.control.forget(len(party.out))
             party.out.clear()
 
     def permits(self, party: Party, costs: Sequence[float]) -> tuple[list[Permit], float]:
@@ -87,7 +87,7 @@ class Desk:
                 return
             del party.out[permit.number]
             if outcome == UNUSED:
-                self.control.in_flight -= 1
+                self.control.forget(1)
             else:
                 self.control.settle(self._clock.now(), permit, outcome, hints, tokens)
 

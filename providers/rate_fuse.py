@@ -14,8 +14,9 @@ EARNED_BY = 120
 """So many requests under a full ceiling pay for trying one more at a time."""
 
 _SMOOTHING = 0.05
-_REFUSALS, _SENDS, _APART_S, _RARE = 8, 200, 1.0, 0.08
-"""Evidence of crowding: so many refusals, so far apart, at numbers in flight that so few of so many sends met."""
+_REFUSALS, _SENDS, _APART_S, _RARE, _SHARE = 4, 200, 1.0, 0.25, 0.65
+"""Evidence of crowding: so many refusals, so far apart; few of so many sends met as much in flight, and so great a
+share of those that did was refused."""
 
 
 class Fuse:
@@ -61,25 +62,31 @@ class Fuse:
 class Crowding:
     """Tells a limit of concurrency from one of rate where refusals do not say.
 
-    Refused for its rate, a request is refused whatever else is in flight; refused for concurrency, only when more is in
-    flight than nearly always. Counts are of other requests in flight when one was sent. Not thread-safe.
+    At a limit of concurrency most of what is sent above some number in flight is refused, and nothing below it. At a
+    limit of rate refusals come while much is in flight, too, as a probe fills it; but most of what is sent then is
+    admitted. Counts are of other requests in flight when one was sent. Not thread-safe.
     """
 
     def __init__(self) -> None:
         self._sent: deque[int] = deque(maxlen=_SENDS)
-        self._refused: deque[int] = deque(maxlen=_REFUSALS)
+        self._refused: deque[tuple[int, int]] = deque(maxlen=_SENDS)
+        self._apart: deque[int] = deque(maxlen=_REFUSALS)
+        self._count = 0
         self._refused_at = -math.inf
 
     def sent(self, others: int) -> None:
         """A request was sent."""
+        self._count += 1
         self._sent.append(others)
 
     def refused(self, now: float, others: int) -> bool:
         """A request was refused without words; return whether concurrency explains this one and those before."""
+        self._refused.append((self._count, others))
         if now - self._refused_at >= _APART_S:  # those of one burst are one piece of evidence
             self._refused_at = now
-            self._refused.append(others)
-        least = min(self._refused)
-        if len(self._refused) < _REFUSALS or len(self._sent) < _SENDS:
+            self._apart.append(others)
+        if len(self._apart) < _REFUSALS or others < (least := min(self._apart)) or least < 2:
             return False
-        return others >= least and sum(count >= least for count in self._sent) <= _RARE * _SENDS
+        above = sum(count >= least for count in self._sent)
+        refused = sum(count >= least and at > self._count - _SENDS for at, count in self._refused)
+        return above <= _RARE * len(self._sent) and refused >= _SHARE * above

@@ -35,6 +35,11 @@ class Gate:
         self._run = 0
         self._first = self._last = _LONG_AGO
 
+    @property
+    def in_row(self) -> int:
+        """How many were refused since the last that was admitted."""
+        return self._run
+
     def wait_s(self, now: float, silence_s: float) -> float:
         """Return the seconds until a request may pass, 0 if one may now.
 

@@ -20,19 +20,27 @@ from typing import Protocol
 
 EARNED = 0.0085
 """Of a refusal, by each admitted request: the share of 429s that the law spends on looking, where it is short of it."""
-PURSE = 2.0
-"""So many refusals can be saved up."""
+PURSE, DEBT = 2.0, 0.5
+"""So many refusals can be saved up, and so many of those that were not paid for are made good later."""
 LOWEST = 0.05
 
 DOUBLING_S, PROBE_S = 1.0, 4.0
 """The search doubles the rate within the first; a probe is 2 to the power of (time / the second) squared."""
 
-UNSURE_HOLD_S, SHORTEST_HOLD_S, LONGEST_HOLD_S = 3.0, 8.0, 120.0
+UNSURE_HOLD_S, SHORTEST_HOLD_S, LONGEST_HOLD_S = 3.0, 8.0, 240.0
 RETURN_S = 6.0
 """The dip after a cut is made good within this time, however long the plateau is held."""
 
 _ECHO_S = 1.5
 """A refusal so soon after a cut belongs to the same search, or to the same full window."""
+_PAUSE_S, _IN_ROW = 1.0, 3
+"""So soon after a cut, so many refusals with nothing admitted between speak of a window of a second that is full."""
+_EDGE_S = 0.15
+"""What is admitted between two refusals tells the limit, but for what the ends of that time are worth."""
+_FADES = 0.9
+"""Of its credit a law keeps so much each time it explains a probe."""
+
+AFTER_OUTAGE = "as all was refused, and is no more"
 
 
 class Law(Protocol):
@@ -49,15 +57,15 @@ class Law(Protocol):
         """The rate was in full use for so many more seconds."""
         ...
 
-    def refused(self, now: float, sent_at: float, cost: float) -> bool:
-        """A request was refused; return whether what is sent now should pause rather than slow down."""
+    def refused(self, now: float, sent_at: float, cost: float, in_in_row: int = 1) -> bool:
+        """A request was refused, the so-manieth in a row; return whether to pause rather than to slow down."""
         ...
 
     def told(self, now: float, rate: float) -> None:
         """The provider names a limit."""
         ...
 
-    def resume(self, now: float, rate: float | None, window_s: float) -> None:
+    def resume(self, now: float, rate: float | None, window_s: float, why: str = AFTER_OUTAGE) -> None:
         """Everything was refused, and no longer is: go on at ``rate`` (None: as before the outage)."""
         ...
 
@@ -75,13 +83,13 @@ class Steady:
     def grow(self, now: float, used_s: float) -> None:
         return
 
-    def refused(self, now: float, sent_at: float, cost: float) -> bool:
+    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1) -> bool:
         return False
 
     def told(self, now: float, rate: float) -> None:
         return
 
-    def resume(self, now: float, rate: float | None, window_s: float) -> None:
+    def resume(self, now: float, rate: float | None, window_s: float, why: str = AFTER_OUTAGE) -> None:
         return
 
 
@@ -100,6 +108,8 @@ class Adaptive:
         self._before_outage = 0.0
         self._window_s = 0.0
         self._purse = 1.0
+        self._lost = self._may_pause = False
+        self._streak = (0.0, 0.0)
         self._price = 1.0
         self._credit_s = 0.0
         self._claim: tuple[float, float] | None = None
@@ -126,9 +136,9 @@ class Adaptive:
             self.reason = f"raised from {since.told_rate:.1f} to {self.rate:.1f}/s, in full use without a 429"
             since.told_rate = self.rate
 
-    def refused(self, now: float, sent_at: float, cost: float) -> bool:
+    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1) -> bool:
         since = self._since
-        self._purse = max(0.0, self._purse - 1 - EARNED)
+        self._purse = max(-DEBT, self._purse - 1 - EARNED)
         self.refusal_s += 0.2 * (now - sent_at - self.refusal_s)
         since.admitted -= cost
         since.requests -= 1
@@ -138,8 +148,9 @@ class Adaptive:
                 self._verdict.refused += cost
             return False
         if now - self._cut_at < max(_ECHO_S, 3 * self.refusal_s):
-            return self._echo(now, sent_at, cost)
+            return self._echo(now, sent_at, cost, in_row)
         self._before_outage = 0.0 if self._searching else self._plateau
+        self._lost = self._searching
         self._cut(
             now,
             *self._cut_to(now),
@@ -166,7 +177,7 @@ class Adaptive:
         )
         self._cut_at = -math.inf  # a refusal is about the new rate, however soon it comes
 
-    def resume(self, now: float, rate: float | None, window_s: float) -> None:
+    def resume(self, now: float, rate: float | None, window_s: float, why: str = AFTER_OUTAGE) -> None:
         plateau = rate if rate is not None else self._before_outage or self.rate
         self._window_s = window_s
         self._safe = 0.0
@@ -175,8 +186,14 @@ class Adaptive:
             0.97 * plateau,
             plateau,
             max(UNSURE_HOLD_S, window_s),
-            why="as all was refused, and is no more",
+            why=why,
         )
+
+    def search(self) -> None:
+        """Search anew from the present rate: what was refused was not refused for its rate."""
+        self._plateau, self._grown_s, self._searching = self.rate, 0.0, True
+        self._safe = self._credit_s = 0.0
+        self._claim = self._verdict = None
 
     @property
     def before_outage(self) -> float:
@@ -192,10 +209,13 @@ class Adaptive:
         beyond_s = max(0.0, grown_s - self._hold_s)
         return self._plateau * _power_of_two((beyond_s / max(PROBE_S, 8 * self.refusal_s, self._window_s / 2)) ** 2)
 
-    def _echo(self, now: float, sent_at: float, cost: float) -> bool:
+    def _echo(self, now: float, sent_at: float, cost: float, in_row: int) -> bool:
         """Another refusal soon after a cut: wait if the rate was proved safe before, else cut again."""
+        if self._may_pause and in_row >= _IN_ROW and now - self._cut_at < _PAUSE_S:
+            self._may_pause = False
+            return True
         self._settle_claim(self.rate)
-        if self._safe and self.rate <= self._safe and now - self._cut_at < 1.0:
+        if self._safe and self.rate <= self._safe and now - self._cut_at < _PAUSE_S:
             return True
         floor = 0.75 * self.rate
         if self._safe and self.rate > 1.02 * self._safe:
@@ -220,22 +240,26 @@ class Adaptive:
             return 0.5 * at, 0.8 * at, UNSURE_HOLD_S
         self._price += 0.3 * (min(since.refused, 10) - self._price)
         span_s = max(now - since.began_at, 1e-3)
-        mean = (since.admitted + since.admitted / max(since.requests, 1)) / span_s
+        mean = since.admitted / span_s * (1 + _EDGE_S / span_s)
         hold_s = self._affordable_s(since.requests / span_s)
         if self._grown_s <= self._hold_s:  # the plateau itself was too high
+            self._streak = (since.streak[0] + span_s, since.streak[1] + since.admitted)
+            mean = (self._streak[1] + since.admitted / max(since.requests, 1)) / self._streak[0]
             plateau = min(0.98 * at, max(0.9 * at, mean))
             self._settle_claim(plateau)
             self._safe = 0.0
             return 0.95 * plateau, plateau, hold_s
         self._settle_claim(old)
+        # A bucket of a second hides an excess of no more than 1/hold, so what held for long may even rise a little.
+        least = max(0.97, 1.015 - 0.5 / max(self._hold_s, 1e-3)) * old
         if at <= 1.1 * old:
-            plateau = max(0.97 * old, min(old + 0.4 * (at - old), 1.02 * mean))
+            plateau = max(least, min(old + 0.4 * (at - old), mean))
             return 0.97 * old, plateau, hold_s
         surplus_s = (since.admitted - since.probe_admitted) / old - (now - since.probe_at)
         if surplus_s <= 1.3 * self._credit_s + 0.1:
             # Believed less each time: credit that was learnt by chance would keep the plateau low for good.
-            self._credit_s /= 2
-            return 0.97 * old, max(old, min(mean, 1.02 * old)), hold_s
+            self._credit_s *= _FADES
+            return 0.97 * old, max(old, least, min(mean, 1.02 * old)), hold_s
         self._claim = (old, surplus_s)
         return max(0.6 * at, 0.97 * old), max(0.8 * at, old), UNSURE_HOLD_S
 
@@ -276,8 +300,10 @@ class Adaptive:
         self._hold_s = hold_s
         self._grown_s = 0.0
         self._searching = False
+        self._may_pause = not self._lost
         self._cut_at = now
-        self._since = _Since(now, self.rate)
+        self._since = _Since(now, self.rate, self._streak)
+        self._streak = (0.0, 0.0)
         self._verdict = verdict
         word = "cut" if self.rate < before else "raised"
         self.reason = f"{word} from {before:.1f} to {self.rate:.1f}/s, {why}"
@@ -288,7 +314,10 @@ def _power_of_two(exponent: float) -> float:
 
 
 class _Since:
-    """What happened since the last cut. Units but for ``requests`` and ``refused``."""
+    """What happened since the last cut. Units but for ``requests`` and ``refused``.
+
+    ``streak`` holds the seconds and units of the cuts just before, if each found the plateau too high.
+    """
 
     __slots__ = (
         "admitted",
@@ -297,14 +326,16 @@ class _Since:
         "probe_at",
         "refused",
         "requests",
+        "streak",
         "told_rate",
     )
 
-    def __init__(self, now: float, rate: float = 1.0) -> None:
+    def __init__(self, now: float, rate: float = 1.0, streak: tuple[float, float] = (0.0, 0.0)) -> None:
         self.began_at = self.probe_at = now
         self.admitted = self.probe_admitted = 0.0
         self.requests = self.refused = 0
         self.told_rate = rate
+        self.streak = streak
 
 
 class _Verdict:

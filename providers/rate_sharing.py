@@ -61,8 +61,11 @@ def shared_limiter(
     clock = MonotonicClock()
     adaptive = rate_mode == "adaptive"
 
-    def control(qps: float | None) -> RateControl:
-        return RateControl(qps or deployment.qps, clock.now(), adaptive=adaptive, on_change=on_change)
+    def control(found_qps: float | None) -> RateControl:
+        made = RateControl(found_qps or deployment.qps, clock.now(), adaptive=adaptive, on_change=on_change)
+        if found_qps:
+            made.go_on(clock.now())
+        return made
 
     # A stated rate is kept by those who state the same one; a found one is everybody's.
     stated = [] if adaptive else [rate_mode, deployment.qps]

@@ -23,6 +23,13 @@ class Window:
         """So many units were admitted; negative if they turn out not to have been."""
         self._admitted += cost
 
+    def passed(self, now: float) -> None:
+        """Nothing is used up: where the length is known, begin to count anew with each window."""
+        windows = (now - self._opened_at) // self.length_s if self.length_s in USUAL_S else 0
+        if windows:
+            self._opened_at += windows * self.length_s
+            self._admitted = 0.0
+
     def outage_over(self, began_at: float, refused_at: float, opened_at: float, rate_before: float) -> float | None:
         """Everything was refused from ``began_at`` to at least ``refused_at``, at most ``opened_at``.
 

@@ -6,11 +6,11 @@ host since doing so costs as much as the rest of a request. ``.netrc`` is not re
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
+from socket import gaierror
 from ssl import SSLCertVerificationError
 from threading import Lock, local
 from typing import Any
@@ -23,14 +23,12 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
+from providers import failures
 from providers.deadlines import Deadlines
-from providers.transport import HttpReply, HttpRequest
+from providers.transport import CONNECT_TIMEOUT_S, MAX_REPLY_BYTES, USER_AGENT, HttpReply, HttpRequest, ca_bundle
 from trials.errors import ProviderError
 
-CONNECT_TIMEOUT_S = 10.0
-MAX_REPLY_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-_USER_AGENT = "ultra-parallel-runner"
 
 
 class RequestsTransport:
@@ -47,6 +45,7 @@ class RequestsTransport:
 
     def send(self, request: HttpRequest, timeout_s: float) -> HttpReply:
         """Post the request and read the whole reply within ``timeout_s``."""
+        failures.check_sendable(request.headers)
         due = time.monotonic() + timeout_s
         self._deadlines.begin(due)
         try:
@@ -56,7 +55,7 @@ class RequestsTransport:
         finally:
             cut_short = self._deadlines.end()
         if cut_short:
-            raise _late(request.url, timeout_s)
+            raise failures.late(request.url, timeout_s)
         return reply
 
     def close(self) -> None:
@@ -87,8 +86,7 @@ class RequestsTransport:
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=True):
             size_bytes += len(chunk)
             if size_bytes > self._max_reply_bytes:
-                limit = f"{self._max_reply_bytes:,} bytes"
-                raise ProviderError(f"the reply is bigger than {limit}", kind="bad_reply", status=response.status_code)
+                raise failures.too_big(self._max_reply_bytes, response.status_code)
             chunks.append(chunk)
         return b"".join(chunks)
 
@@ -112,10 +110,10 @@ class RequestsTransport:
 def _new_session(pools: dict[str, Any]) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.verify = ca_bundle()
     # A cookie would tie later trials to what an earlier one met.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers["User-Agent"] = _USER_AGENT
+    session.headers["User-Agent"] = USER_AGENT
     adapter = _WatchedAdapter(pools)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -161,27 +159,28 @@ def _watched_pools(deadlines: Deadlines) -> dict[str, Any]:
 
 
 def _failure(error: Exception, url: str, timeout_s: float, *, late: bool) -> ProviderError:
-    """Say in plain words what became of an exchange; the library's own text quotes whole URLs and object reprs."""
-    host = urlsplit(url).netloc
     cause = _root(error)
     if isinstance(error, requests.ConnectTimeout):
-        return ProviderError(f"no connection to {host} in time", kind="timeout", retryable=True)
+        return failures.not_connected(url)
     if late or isinstance(error, requests.Timeout | ReadTimeoutError):
-        return _late(url, timeout_s)
+        return failures.late(url, timeout_s)
     if isinstance(error, DecodeError):
-        return ProviderError("the reply's compression is broken", kind="bad_reply", retryable=True)
+        return failures.not_unpacked()
     if isinstance(cause, SSLCertVerificationError):
-        reason = f"the certificate of {host} does not verify: {cause.verify_message}"
-        return ProviderError(reason, kind="connection")
-    words = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    reason = f"the exchange with {host} broke: {words}"
-    return ProviderError(reason, kind="connection", retryable=True)
+        return failures.untrusted(url, cause.verify_message)
+    return failures.bundle_missing(url) or failures.broken(url, _words(cause))
 
 
-def _late(url: str, timeout_s: float) -> ProviderError:
-    return ProviderError(
-        f"no whole reply from {urlsplit(url).netloc} within {timeout_s:g} s", kind="timeout", retryable=True
-    )
+def _words(cause: BaseException) -> str:
+    if isinstance(cause, RemoteDisconnected):
+        return failures.NO_REPLY
+    if isinstance(cause, IncompleteRead):
+        return failures.CUT_SHORT
+    if isinstance(cause, gaierror):
+        return failures.UNKNOWN_HOST
+    if isinstance(cause, LineTooLong) or type(cause) is HTTPException:  # the latter for more than 100 headers
+        return failures.LONG_HEADERS
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _root(error: BaseException) -> BaseException:

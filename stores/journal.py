@@ -1,8 +1,9 @@
 """The journal: one append-only file of events per shard, with one writer; the thing that must survive a crash.
 
 A line is a JSON object whose last field ``crc`` is the CRC-32 of the line without that field. It is written with one
-``write`` call, so after ``kill -9`` at most the last line is torn. Only fsync is grouped (``sync``). Replaying reads
-line by line in constant memory; a torn last line is dropped, a damaged line is told and skipped.
+``write`` call, so after ``kill -9`` at most the last line is torn. Only fsync is grouped (``sync``). Reading goes
+line by line in constant memory; a torn last line is dropped, a damaged line is told and skipped. What is only passed
+on (``read_endings``) is cut out of its line and never parsed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from zlib import crc32
 
 import orjson
@@ -24,7 +26,21 @@ from trials.progress import ending
 from trials.words import SCORED
 
 SCHEMA_VERSION = 1
-_CRC_BYTES = len(b',"crc":"00000000"}')
+_CRC_BYTES = len(b',"crc":"00000000"}\n')
+_BLOCK_BYTES = 1 << 18
+_HEAD = re.compile(rb'{"v":%d,"kind":"(\w+)","number":(\d+),' % SCHEMA_VERSION)
+"""How ``encode`` begins the line of a trial's event; other lines are parsed to know what they are."""
+
+T = TypeVar("T")
+OnDamage = Callable[[int, str], None]
+
+
+class Ending(NamedTuple):
+    """What an ``ended`` event tells of a trial, each as the JSON text that stands in the journal."""
+
+    row: bytes
+    conversation: bytes
+    detail: bytes
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
@@ -42,15 +58,54 @@ def encode(event: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """Return the event of a line. Raises ValueError saying what is damaged."""
-    line = line.rstrip(b"\n")
-    body = line[:-_CRC_BYTES] + b"}"
-    if line[-_CRC_BYTES:] != b',"crc":"%08x"}' % crc32(body):
-        raise ValueError("checksum does not match")
-    event: dict[str, Any] = orjson.loads(body)
+    """Return the event of a line that ``encode`` made. Raises ValueError saying what is damaged."""
+    event: dict[str, Any] = orjson.loads(_checked(line))
     if event.get("v") != SCHEMA_VERSION:
         raise ValueError(f"schema version {event.get('v')!r}, this program reads {SCHEMA_VERSION}")
     return event
+
+
+def _checked(line: bytes) -> bytes:
+    body = line[:-_CRC_BYTES] + b"}"
+    if line[-_CRC_BYTES:] != b',"crc":"%08x"}\n' % crc32(body):
+        raise ValueError("checksum does not match")
+    return body
+
+
+def _ending(line: bytes) -> Ending | None:
+    """Return what a line tells of a trial's end, None if it tells of something else. Raises ValueError."""
+    body = _checked(line)
+    head = _HEAD.match(body)
+    if head and head[1] != b"ended":
+        return None
+    if head and (cut := _cut(body, head.end())):
+        return cut
+    event = decode(line)
+    if event["kind"] != "ended":
+        return None
+    told = (event["row"], event.get("conversation", []), event.get("detail", {}))
+    return Ending(*map(orjson.dumps, told))
+
+
+def _cut(body: bytes, start: int) -> Ending | None:
+    """Cut an ``ended`` event at its fields, which begin at ``start``; None if that is not certain to be right.
+
+    A quote inside a text is escaped, so the bytes that are looked for stand between values only. No value of a row is
+    an object, so the first of them end the row. A conversation or its details may hold a field ``detail`` of their own;
+    then there is more than one place to cut, and none is taken.
+    """
+    row = body.startswith(b'"row":{', start)
+    conversation = body.find(b'},"conversation":[', start)
+    detail = body.find(b'],"detail":{', conversation)
+    if not row or conversation < 0 or detail < 0 or not body.endswith(b"}}"):
+        return None
+    if body.find(b'],"detail":{', detail + 1) >= 0:
+        return None
+    return Ending(
+        row=body[start + len(b'"row":') : conversation + 1],
+        conversation=body[conversation + len(b'},"conversation":') : detail + 1],
+        detail=body[detail + len(b'],"detail":') : -1],
+    )
 
 
 class JournalWriter:
@@ -135,15 +190,26 @@ def written_bytes(path: Path) -> int:
 
 
 def read_events(
-    path: Path, start: int = 0, on_damage: Callable[[int, str], None] | None = None
+    path: Path, start: int = 0, on_damage: OnDamage | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (offset, event) from byte ``start`` on, which must begin a line; a missing file has no events.
 
     A last line without newline is still being written, or torn, and is dropped. ``on_damage(offset, reason)`` is
     told of every other line that cannot be read.
     """
+    return _read(path, start, decode, on_damage)
+
+
+def read_endings(path: Path, start: int = 0, on_damage: OnDamage | None = None) -> Iterator[tuple[int, Ending]]:
+    """Yield (offset, ending) of every ``ended`` event as ``read_events`` would, several times faster."""
+    for offset, ending in _read(path, start, _ending, on_damage):
+        if ending is not None:
+            yield offset, ending
+
+
+def _read(path: Path, start: int, take: Callable[[bytes], T], on_damage: OnDamage | None) -> Iterator[tuple[int, T]]:
     try:
-        file = path.open("rb")
+        file = path.open("rb", buffering=_BLOCK_BYTES)
     except FileNotFoundError:
         return
     with file:
@@ -153,12 +219,12 @@ def read_events(
             if not line.endswith(b"\n"):
                 return
             try:
-                event = decode(line)
+                taken = take(line)
             except ValueError as problem:
                 if on_damage is not None:
                     on_damage(offset, str(problem))
             else:
-                yield offset, event
+                yield offset, taken
             offset += len(line)
 
 
@@ -166,15 +232,20 @@ def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, 
     """Return what a journal says of the trials in ``held``: how they ended, and completions of the others.
 
     The first maps a number to its ending (see trials.progress), the second a number to its completions so far. A trial
-    that was asked again after a provider's failure counts as not ended, and keeps the completions it had. Endings
-    before byte ``since`` are of an earlier run of the command and do not count.
+    that was asked again after a provider's failure counts as not ended, and keeps the completions it had. Reads from
+    byte ``since`` on, which must begin a line: what is before it has been told already, or is of an earlier run.
     """
     endings: dict[int, str] = {}
     completions: dict[int, list[dict[str, Any]]] = {}
-    for offset, event in read_events(path):
-        number = event["number"]
-        if number not in held:
+
+    def take(line: bytes) -> dict[str, Any] | None:
+        head = _HEAD.match(line)
+        return decode(line) if head is None or int(head[2]) in held else None
+
+    for _, event in _read(path, since, take, None):
+        if event is None or event["number"] not in held:
             continue
+        number = event["number"]
         if event["kind"] == "begun":
             endings.pop(number, None)
         elif event["kind"] == "completion":
@@ -182,8 +253,7 @@ def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, 
             if event["index"] == len(known):
                 known.append(event["completion"])
         elif event["kind"] == "ended":
-            if offset >= since:
-                endings[number] = ending(event["row"])
+            endings[number] = ending(event["row"])
             if event["row"]["status"] == SCORED:
                 completions.pop(number, None)
     return endings, completions

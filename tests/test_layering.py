@@ -20,11 +20,13 @@ LAYERS = [
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "aiohttp": {"simulator"},
+    "certifi": {"providers"},
     "click": {"commands", "simulator", "ultra_parallel_runner", "smart_batch_runner", "batch_test_runner"},
     "dotenv": {"providers"},
     "filelock": {"stores"},
     "psutil": {"processes", "telemetry"},
     "pyarrow": {"stores"},
+    "pycurl": {"providers"},
     "requests": {"providers"},
     "rich": {"telemetry"},
     "tomli": {"providers", "simulator"},

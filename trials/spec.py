@@ -75,6 +75,7 @@ class RunOptions:
     timeout_s: float | None = None
     patience_s: float = 600.0
     hedge: bool = False
+    transport: str = "auto"
     debug_shards: tuple[int, ...] = ()
     retry_errors: bool = False
     fresh: bool = False
@@ -89,6 +90,7 @@ class RunOptions:
             debug=shard in self.debug_shards,
             silence_s=self.stall_timeout_s,
             patience_s=self.patience_s,
+            transport=self.transport,
             drain_timeout_s=self.drain_timeout_s,
         )
 
@@ -102,6 +104,7 @@ class ShardOrder:
     debug: bool
     silence_s: float
     patience_s: float
+    transport: str
     drain_timeout_s: float
 
     def to_json(self) -> dict[str, Any]:

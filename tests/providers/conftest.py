@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from providers.transport import Transport, open_transport
 from trials.words import Deployment
 
 Answer = Callable[[socket.socket], bool]
@@ -130,6 +132,21 @@ def provider() -> Iterator[ScriptedProvider]:
         scripted.closing.set()
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
+
+
+@pytest.fixture(params=["curl", "requests"])
+def transport_name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of each transport in turn; the environment's proxies are out of its way."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    return str(request.param)
+
+
+@pytest.fixture
+def transport(transport_name: str) -> Iterator[Transport]:
+    opened = open_transport(transport_name)
+    yield opened
+    opened.close()
 
 
 class HandTurnedClock:

@@ -109,10 +109,10 @@ def test_overrides_are_final_and_shards_keep_the_first() -> None:
 
 
 def test_limits_of_several_models_on_a_key_are_apart_unless_joint(write_catalog: WriteCatalog) -> None:
-    apart = {one.scope for model in MODELS["ideallab_open"] for one in resolve(model)}
+    apart = {(one.scope, one.key_names[0]) for model in MODELS["ideallab_open"] for one in resolve(model)}
     assert len(apart) == 15
     mine = write_catalog("[families.ideallab_open]\njoint_limits = true")
-    joint = {one.scope for model in MODELS["ideallab_open"] for one in resolve(model, mine)}
+    joint = {(one.scope, one.key_names[0]) for model in MODELS["ideallab_open"] for one in resolve(model, mine)}
     assert len(joint) == 3
 
 

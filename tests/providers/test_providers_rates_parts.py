@@ -56,6 +56,12 @@ class Asking:
         ({"ratelimit-limit": "100, 100;w=10"}, 10.0, None),
         ({"ratelimit-limit": "100;w=10"}, 10.0, None),
         ({"x-ratelimit-limit": "120"}, 2.0, None),
+        (
+            {"anthropic-ratelimit-input-tokens-limit": "60000", "anthropic-ratelimit-output-tokens-limit": "6000"},
+            None,
+            1100.0,
+        ),
+        ({"anthropic-ratelimit-input-tokens-limit": "60000"}, None, None),
         ({"x-ratelimit-limit-requests": "600", "anthropic-ratelimit-requests-limit": "60"}, 1.0, None),
         ({"x-ratelimit-limit-requests": "-1", "x-ratelimit-limit-tokens": "many"}, None, None),
         ({"x-ratelimit-limit-requests": "nan"}, None, None),
@@ -78,6 +84,7 @@ def test_limits_are_read_from_every_style_of_header(
         ("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000", TOKENS),
         ('{"error": {"type": "tokens", "code": "rate_limit_exceeded"}}', TOKENS),
         ('{"code": "Throttling.AllocationQuota"}', TOKENS),
+        ("Allocated quota exceeded, please increase your quota limit.", TOKENS),
         ("Too many concurrent requests for this model", CONCURRENCY),
         ("Rate limit reached for requests", ""),
         ('{"code": "Throttling.RateQuota"}', ""),
@@ -90,6 +97,73 @@ def test_refusal_tells_which_budget_it_speaks_of(body: str, cause: str) -> None:
 def test_retry_after_is_an_order_only_where_something_is_refused() -> None:
     assert read_hints({"retry-after": "7"}).retry_after_s is None
     assert read_hints({"retry-after": "7"}, "no").retry_after_s == 7.0
+
+
+SUN = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "3s"}, 3.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30s"}, 90.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
+        ({"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "20s"}, None),
+        ({"x-ratelimit-reset-tokens": "20s"}, None),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "5"}, 5.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6h0m0s"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "soon"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": ""}, None),
+        ({"retry-after-ms": "1500", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20s"}, 1.5),
+    ],
+)
+def test_refusal_with_an_empty_budget_is_an_order_to_wait_for_its_reset(
+    headers: dict[str, str], wait_s: float | None
+) -> None:
+    assert read_hints(headers, "429").retry_after_s == pytest.approx(wait_s)
+    assert read_hints(headers).retry_after_s is None
+
+
+@pytest.mark.parametrize(("reset", "wait_s"), [("1994-11-06T08:49:41Z", 4.0), ("1994-11-06T08:49:30Z", None)])
+def test_reset_is_measured_by_the_clock_of_the_server_however_wrong_it_goes(reset: str, wait_s: float | None) -> None:
+    headers = {"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": reset}
+    assert read_hints(headers | {"date": SUN}, "429").retry_after_s == wait_s
+    assert read_hints(headers, "429").retry_after_s is None  # long past, or years ahead: neither is believed
+
+
+def test_headers_that_contradict_each_other_name_the_lower_limit_and_the_longer_wait() -> None:
+    hints = read_hints(
+        {
+            "x-ratelimit-limit-requests": "6000",
+            "anthropic-ratelimit-requests-limit": "600",
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-reset-requests": "1s",
+            "anthropic-ratelimit-tokens-remaining": "0",
+            "anthropic-ratelimit-tokens-reset": "1994-11-06T08:49:40Z",
+            "date": SUN,
+        },
+        "429",
+    )
+    assert (hints.requests_per_s, hints.retry_after_s) == (10.0, 3.0)
+
+
+def test_reset_that_lies_each_time_is_soon_ignored() -> None:
+    asking = Asking(RateControl(20.0, 0.0))
+    lie = read_hints({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m0s"}, "429")
+    stopped = []
+    for _ in range(6):
+        asking.rate_over(3.0)
+        asking.ask(REJECTED, lie)
+        stopped.append(asking.ask(OK))
+    assert max(stopped) < 0.3
+    assert stopped[-1] < 0.1
+
+
+def test_limit_that_alternates_between_two_names_stays_within_what_is_admitted() -> None:
+    asking = Asking(RateControl(20.0, 0.0))
+    for number in range(200):
+        asking.ask(OK, Hints(requests_per_s=5.0 if number % 2 else 500.0), after_s=0.0)
+    assert 1.0 < asking.control.limit_qps < 2000.0
 
 
 def test_pacer_lets_what_is_bigger_than_its_bucket_go_on_credit() -> None:
@@ -276,13 +350,44 @@ def test_ceiling_does_not_rise_while_it_is_not_reached() -> None:
     assert not any(fuse.answered(1.0, 5) for _ in range(10 * EARNED_BY))
 
 
-@pytest.mark.parametrize(("refused_at", "crowded"), [((40, 41, 40, 42), True), ((35, 41, 38, 33), False)])
-def test_refusals_only_when_most_is_in_flight_speak_of_concurrency(refused_at: tuple[int, ...], crowded: bool) -> None:
+def test_refusals_of_nearly_all_that_meets_much_in_flight_speak_of_concurrency() -> None:
     crowding = Crowding()
-    for number in range(200):
-        crowding.sent(30 + number % 10)
-    verdicts = [crowding.refused(2.0 * number, refused_at[number % 4]) for number in range(12)]
-    assert verdicts[-1] is crowded
+    verdicts = []
+    for number in range(10):
+        for _ in range(20):
+            crowding.sent(5)
+        crowding.sent(10)
+        verdicts.append(crowding.refused(2.0 * number, 10))
+    assert verdicts == [False] * 3 + [True] * 7
+
+
+def test_refusals_while_much_is_in_flight_say_nothing_if_most_is_admitted_then() -> None:
+    crowding = Crowding()
+    for number in range(12):
+        for others in (*[30] * 15, *[40] * 5):
+            crowding.sent(others)
+        assert not crowding.refused(2.0 * number, 40)
+
+
+def test_pause_comes_before_a_second_cut_where_nothing_at_all_is_admitted() -> None:
+    law = Adaptive(20.0, 0.0)
+    law.refused(1.0, 0.9, 1.0)  # ends the search
+    law.refused(10.0, 9.9, 1.0)
+    after_cut = law.rate
+    assert law.refused(10.2, 10.1, 1.0, in_row=3)
+    assert law.rate == after_cut
+    assert not law.refused(10.4, 10.3, 1.0, in_row=4)
+    assert law.rate < after_cut
+
+
+def test_window_that_was_not_used_up_does_not_count_for_the_next() -> None:
+    window = Window(0.0)
+    window.admitted(600.0)
+    window.outage_over(6.0, 58.0, 60.0, 0.0)
+    window.admitted(500.0)
+    window.passed(121.0)
+    window.admitted(600.0)
+    assert window.outage_over(170.0, 178.0, 180.0, 10.0) == pytest.approx(10.0)
 
 
 def test_window_is_learnt_from_one_end_of_an_outage_to_the_next() -> None:

@@ -1,43 +1,21 @@
-"""Whole replies, broken ones and endless ones, over real sockets."""
+"""Whole replies, broken ones and endless ones, over real sockets, by either transport."""
 
 from __future__ import annotations
 
 import gzip
-import os
 import socket
-from collections.abc import Callable, Iterator
+import struct
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from posting import PATIENT_S, SHORT_S, failure, limited, post
 
+from providers.failures import CUT_SHORT, LONG_HEADERS, NO_REPLY, UNKNOWN_HOST
 from providers.transport import HttpReply, HttpRequest, Transport, open_transport
-from trials.errors import ProviderError
-
-PATIENT_S = 20.0
-SHORT_S = 0.4
-
-
-@pytest.fixture
-def transport(monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    opened = open_transport()
-    yield opened
-    opened.close()
-
-
-def post(transport: Transport, url: str, timeout_s: float = PATIENT_S) -> HttpReply:
-    return transport.send(
-        HttpRequest(url=f"{url}/chat", headers={"Authorization": "Bearer sk-hidden"}, body=b'{"a": 1}'), timeout_s
-    )
-
-
-def failure(transport: Transport, url: str, timeout_s: float = PATIENT_S) -> ProviderError:
-    with pytest.raises(ProviderError) as caught:
-        post(transport, url, timeout_s)
-    assert "hidden" not in str(caught.value)
-    return caught.value
+from trials.errors import ProviderError, UsageError
 
 
 def test_request_arrives_whole_and_the_reply_comes_back(transport: Transport, provider) -> None:
@@ -95,24 +73,68 @@ def test_broken_compression_is_a_bad_reply(transport: Transport, provider) -> No
 
 
 @pytest.mark.parametrize(
-    "wire",
+    ("wire", "reason"),
     [
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
-        b"SSH-2.0 what\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        (b"", NO_REPLY),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", CUT_SHORT),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", CUT_SHORT),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", ""),
+        (b"SSH-2.0 what\r\n\r\n", ""),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 16_000 + b"\r\n", LONG_HEADERS),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", LONG_HEADERS),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 400_000 + b"\r\n\r\n", LONG_HEADERS),
     ],
-    ids=["nothing", "cut body", "cut chunk", "bad chunk", "not http", "many headers", "long header"],
+    ids=["nothing", "cut body", "cut chunk", "bad chunk", "not http", "many headers", "long header", "huge header"],
 )
 def test_exchange_that_breaks_is_a_connection_error_worth_another_try(
-    transport: Transport, provider, wire: bytes
+    transport: Transport, provider, wire: bytes, reason: str
 ) -> None:
     provider.say_raw(wire)
     error = failure(transport, provider.url)
     assert (error.kind, error.retryable, error.fatal) == ("connection", True, False)
+    assert str(error).startswith(f"the exchange with {provider.url.removeprefix('http://')} broke: {reason}")
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"])
+def test_reset_connection_is_worth_another_try(transport: Transport, provider, said: bytes) -> None:
+    def answer(connection: socket.socket) -> bool:
+        connection.sendall(said)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
+
+    provider.script.append(answer)
+    provider.say(200, {"fine": 1})
+    error = failure(transport, provider.url)
+    assert (error.kind, error.retryable) == ("connection", True)
+    assert post(transport, provider.url).body == b'{"fine": 1}'
+
+
+def test_reset_before_the_request_was_read_is_worth_another_try(transport: Transport) -> None:
+    def reset(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=reset, args=(listener,))
+        thread.start()
+        error = failure(transport, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert (error.kind, error.retryable) == ("connection", True)
+
+
+def test_kept_connection_that_closes_on_a_request_costs_at_most_another_try(
+    transport: Transport, transport_name: str, provider
+) -> None:
+    provider.say(200, {})
+    provider.say_raw(b"")
+    provider.say(200, {"fine": 1})
+    post(transport, provider.url)
+    # libcurl asks once more by itself, since the connection was a used one and not a byte came back.
+    if transport_name == "requests":
+        error = failure(transport, provider.url)
+        assert (error.kind, error.retryable) == ("connection", True)
+    assert post(transport, provider.url).body == b'{"fine": 1}'
 
 
 def test_transport_still_works_after_a_broken_exchange(transport: Transport, provider) -> None:
@@ -131,6 +153,12 @@ def test_nobody_listening_is_told_in_plain_words(transport: Transport) -> None:
     assert "Connection refused" in str(error)
 
 
+def test_unknown_host_is_told_in_plain_words(transport: Transport) -> None:
+    error = failure(transport, "http://models.invalid")
+    assert (error.kind, error.retryable) == ("connection", True)
+    assert str(error) == f"the exchange with models.invalid broke: {UNKNOWN_HOST}"
+
+
 def test_server_that_never_answers_ends_at_the_deadline(transport: Transport, provider) -> None:
     provider.hang()
     error = failure(transport, provider.url, SHORT_S)
@@ -145,7 +173,7 @@ def test_server_that_never_answers_ends_at_the_deadline(transport: Transport, pr
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"x"),
         (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
-        (b"", b"H"),
+        (b"HTTP/1.1 200 ", b"y"),
     ],
     ids=["counted body", "open body", "chunks", "chunk size", "header", "status line"],
 )
@@ -169,10 +197,8 @@ def test_reply_that_stalls_after_half_its_body_ends_at_the_deadline(transport: T
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_reply_beyond_the_cap_is_refused(provider, packed: bool) -> None:
-    from providers.requests_transport import RequestsTransport
-
-    transport = RequestsTransport(max_reply_bytes=100_000)
+def test_reply_beyond_the_cap_is_refused(transport_name: str, provider, packed: bool) -> None:
+    transport = limited(transport_name, 100_000)
     body = b"x" * 100_001
     headers = {"Content-Encoding": "gzip"} if packed else {}
     provider.say(200, gzip.compress(body) if packed else body, headers=headers)
@@ -182,18 +208,6 @@ def test_reply_beyond_the_cap_is_refused(provider, packed: bool) -> None:
     assert "100,000 bytes" in str(error)
     assert len(post(transport, provider.url).body) == 100_000
     transport.close()
-
-
-def test_proxy_of_the_environment_is_used_unless_excepted(
-    transport: Transport, provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    provider.say(200, {})
-    monkeypatch.setenv("http_proxy", provider.url)
-    assert post(transport, "http://models.invalid").status == 200
-    assert provider.asked[-1].target == "http://models.invalid/chat"
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    post(transport, provider.url)
-    assert provider.asked[-1].target == "/chat"
 
 
 def test_netrc_does_not_replace_the_key(
@@ -213,6 +227,62 @@ def test_cookies_are_not_kept(transport: Transport, provider) -> None:
     assert "cookie" not in provider.asked[1].headers
 
 
+@pytest.mark.parametrize("value", ["sk-hidden\r\nx-more: 1", "sk-hidden\n", "sk-hidden\0", "sk-hiddené"])
+def test_header_that_would_not_arrive_as_it_is_is_not_sent(transport: Transport, provider, value: str) -> None:
+    provider.say(200, {})
+    with pytest.raises(ProviderError) as caught:
+        transport.send(HttpRequest(url=provider.url, headers={"api-key": value}, body=b""), PATIENT_S)
+    assert (caught.value.kind, caught.value.retryable) == ("rejected", False)
+    assert "'api-key'" in str(caught.value)
+    assert "hidden" not in str(caught.value)
+    assert not provider.asked
+
+
+def test_headers_and_bodies_of_one_request_do_not_reach_into_the_next(transport: Transport, provider) -> None:
+    provider.say(200, {"first": 1}, headers={"x-first": "1"})
+    provider.say(200, {})
+    transport.send(HttpRequest(url=provider.url, headers={"api-key": "a", "x-note": "1"}, body=b"first"), PATIENT_S)
+    reply = transport.send(HttpRequest(url=provider.url, headers={"api-key": "b"}, body=b""), PATIENT_S)
+    assert (reply.body, "x-first" in reply.headers) == (b"{}", False)
+    headers = provider.asked[1].headers
+    assert (headers["api-key"], "x-note" in headers, provider.asked[1].body) == ("b", False, b"")
+
+
+def test_what_is_said_besides_the_request_is_the_same(transport: Transport, provider) -> None:
+    provider.say(200, {})
+    transport.send(HttpRequest(url=provider.url, headers={"x-empty": ""}, body=b"x" * 3_000_000), PATIENT_S)
+    (asked,) = provider.asked
+    assert asked.headers["user-agent"] == "ultra-parallel-runner"
+    assert asked.headers["x-empty:"] == ""
+    assert "expect" not in asked.headers
+    assert len(asked.body) == 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\nold", b"old"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmore than told", b"more"),
+        (b"HTTP/1.1 100 Continue\r\nx-early: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate", b"late"),
+    ],
+    ids=["http 1.0", "more than the length", "continue"],
+)
+def test_odd_replies_are_read_as_far_as_they_are_replies(
+    transport: Transport, provider, wire: bytes, body: bytes
+) -> None:
+    provider.say_raw(wire)
+    provider.say(200, {"fine": 1})
+    reply = post(transport, provider.url)
+    assert (reply.status, reply.body, "x-early" in reply.headers) == (200, body, False)
+    assert provider.hung_up.acquire(timeout=10)
+    assert post(transport, provider.url).body == b'{"fine": 1}'
+
+
+def test_headers_that_repeat_are_joined(transport: Transport, provider) -> None:
+    provider.say_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-A: 1\r\nx-a:  2\r\n\r\n")
+    assert post(transport, provider.url).headers["x-a"] == "1, 2"
+
+
 def test_requests_and_replies_do_not_show_headers_or_bodies_in_their_repr() -> None:
     request = HttpRequest(url="http://h/v1", headers={"api-key": "sk-hidden"}, body=b"hidden")
     reply = HttpReply(status=401, headers={"x": "hidden"}, body=b"sk-hidden is wrong")
@@ -223,3 +293,19 @@ def test_requests_and_replies_do_not_show_headers_or_bodies_in_their_repr() -> N
 def test_importing_the_seam_does_not_import_requests(run_python: Callable[[str], str]) -> None:
     told = run_python("import sys, providers.client, providers.catalog; print('requests' in sys.modules)")
     assert told == "False"
+    assert run_python("import sys, providers.transport; print('pycurl' in sys.modules)") == "False"
+
+
+def test_curl_is_what_is_opened_where_it_is_installed(transport_name: str) -> None:
+    assert type(open_transport()).__name__ == "CurlTransport"
+    assert transport_name in type(open_transport(transport_name)).__name__.lower()
+
+
+def test_missing_pycurl_falls_back_to_requests_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "providers.curl_transport", raising=False)
+    monkeypatch.setitem(sys.modules, "pycurl", None)
+    assert type(open_transport()).__name__ == "RequestsTransport"
+    with pytest.raises(UsageError, match=r"^the transport curl needs pycurl: python -m pip install pycurl$"):
+        open_transport("curl")
+    with pytest.raises(UsageError, match="auto, curl, requests"):
+        open_transport("wget")
