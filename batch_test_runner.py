@@ -17,8 +17,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trials.errors import Drained, ProviderError, StoreError
-from trials.rows import Cost, Row, build_row
-from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Completion, Deployment, Marked, Message, Trial, Workload
+from trials.rows import Cost, Row, build_row, condition
+from trials.words import (
+    HARNESS_ERROR,
+    PROVIDER_ERROR,
+    SCORED,
+    Cell,
+    Completion,
+    Deployment,
+    Marked,
+    Message,
+    Trial,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from commands.aloud import Aloud
@@ -69,6 +80,8 @@ class TrialRunner:
         self._record = record
         self._asked = asked
         self._definition = workload.definition
+        # By identity, as a plan hands out the same cells again and again; the cell is kept, so its id stays its own.
+        self._conditions: dict[int, tuple[Cell, Row]] = {}
 
     def run(self, work: Work) -> Row | None:
         """Run one trial to its end and return its row, or None if the run is draining and it stays pending.
@@ -126,7 +139,7 @@ class TrialRunner:
             trial,
             status=status,
             cost=cost,
-            definition=self._definition,
+            condition=self._condition(trial.cell),
             simulated=self._asked.simulated,
             provider=self._asked.provider,
             deployment=self._asked.deployment,
@@ -139,6 +152,12 @@ class TrialRunner:
             event |= {"conversation": marked.conversation, "detail": marked.detail}
         self._record(event)
         return row
+
+    def _condition(self, cell: Cell) -> Row:
+        known = self._conditions.get(id(cell))
+        if known is None:
+            known = self._conditions[id(cell)] = (cell, condition(cell, self._definition))
+        return known[1]
 
 
 class WorkerPool:

@@ -7,7 +7,7 @@ uses up no attempt of its request: it says that the request came too soon, not t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -33,7 +33,7 @@ _READ_BYTES = 5000
 _KEY_HEADERS = ("authorization", "api-key")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AttemptSeen:
     """One HTTP attempt, for counters and debug logs. ``sent_at`` is on the client's clock, in seconds.
 
@@ -116,15 +116,9 @@ class ChatClient:
         tries = _Tries(began=now, refused_from=now)
         while True:
             permit = self._permit(tokens, tries, stop)
-            seen, outcome = self._attempt(request, permit, tries, trial_header)
+            outcome = self._attempt(request, permit, tries, trial_header)
             if isinstance(outcome, Completion):
-                return replace(
-                    outcome,
-                    attempts=tries.sent,
-                    rate_wait_ms=tries.rate_wait_s * 1000,
-                    retry_wait_ms=tries.retry_wait_s * 1000,
-                    provider_ms=seen.latency_ms,
-                )
+                return outcome
             tries.retry_wait_s += self._back_off(outcome, tries, stop)
 
     def _permit(self, tokens: float, tries: _Tries, stop: Event) -> Permit:
@@ -138,14 +132,13 @@ class ChatClient:
 
     def _attempt(
         self, request: HttpRequest, permit: Permit, tries: _Tries, trial_header: str
-    ) -> tuple[AttemptSeen, Completion | ProviderError]:
+    ) -> Completion | ProviderError:
         sent_at = self._clock.now()
         try:
-            reply, outcome = self._exchange(request)
+            reply, outcome = self._exchange(request, tries)
         except BaseException:
             self._limiter.settle(permit, FAILED)
             raise
-        latency_s = self._clock.now() - sent_at
         error = outcome if isinstance(outcome, ProviderError) else None
         self._settle(permit, reply, outcome)
         seen = AttemptSeen(
@@ -153,7 +146,7 @@ class ChatClient:
             kind=error.kind if error else OK,
             status=reply.status if reply else error.status if error else None,
             sent_at=sent_at,
-            latency_ms=latency_s * 1000,
+            latency_ms=tries.provider_ms,
             rate_wait_ms=permit.waited_s * 1000,
             trial_header=trial_header,
             error=error,
@@ -162,15 +155,26 @@ class ChatClient:
             key=self._key,
         )
         self._observe(seen)
-        return seen, outcome
+        return outcome
 
-    def _exchange(self, request: HttpRequest) -> tuple[HttpReply | None, Completion | ProviderError]:
+    def _exchange(self, request: HttpRequest, tries: _Tries) -> tuple[HttpReply | None, Completion | ProviderError]:
+        sent_at = self._clock.now()
         try:
             reply = self._transport.send(request, self.deployment.timeout_s)
         except ProviderError as error:
             return None, _reworded(error, describe(self.deployment, tidy(str(error), self._key)))
+        finally:
+            tries.provider_ms = (self._clock.now() - sent_at) * 1000
         try:
-            return reply, read_reply(reply, self.deployment, self._key)
+            return reply, read_reply(
+                reply,
+                self.deployment,
+                self._key,
+                attempts=tries.sent,
+                rate_wait_ms=tries.rate_wait_s * 1000,
+                retry_wait_ms=tries.retry_wait_s * 1000,
+                provider_ms=tries.provider_ms,
+            )
         except ProviderError as error:
             return reply, error
 
@@ -211,7 +215,9 @@ class ChatClient:
 
 @dataclass(slots=True, kw_only=True)
 class _Tries:
-    """How a request has fared so far. ``refused`` counts 429s in a row, which began at ``refused_from`` or later."""
+    """How a request has fared so far. ``refused`` counts 429s in a row, which began at ``refused_from`` or later;
+    ``provider_ms`` is the time of the last attempt.
+    """
 
     began: float
     refused_from: float
@@ -220,6 +226,7 @@ class _Tries:
     refused: int = 0
     rate_wait_s: float = 0.0
     retry_wait_s: float = 0.0
+    provider_ms: float = 0.0
 
 
 def _given_up(error: ProviderError, words: str, attempts: int) -> ProviderError:

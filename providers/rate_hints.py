@@ -49,6 +49,9 @@ _CONCURRENCY = re.compile(r"concurren|parallel|simultaneous|in[- ]flight", re.IG
 _TOKENS = re.compile(r"\btokens?\b|\btpm\b|token_|_token|tokens_|allocationquota|allocated quota", re.IGNORECASE)
 
 
+_TELLING = frozenset([*_NAMES[REQUESTS], *_NAMES[TOKENS], *_BY_SIDE, *_PLAIN])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
     """What one reply says. ``cause`` is ``requests``, ``tokens``, ``concurrency``, or empty if a 429 does not say."""
@@ -67,6 +70,8 @@ def read_hints(headers: Mapping[str, str], refusal: str = "") -> Hints:
 
     The words of a refusal are only read for which budget it speaks of; nothing else hangs on them.
     """
+    if not refusal and _TELLING.isdisjoint(headers):
+        return NOTHING
     asked_s = (retry_after_s(headers) or _reset_s(headers)) if refusal else None
     requests, tokens = _limit(headers, REQUESTS), _limit(headers, TOKENS)
     if asked_s is None and requests is None and tokens is None and not refusal:

@@ -99,10 +99,14 @@ class RateLimiter:
         ProviderError when the provider has answered nothing but 429 for ``patience_s``; but not before the request,
         which was first sent or queued at ``began`` (None: now), has had its chance.
         """
+        if stop.is_set():
+            raise Drained("the run is stopping")
         came = self._clock.now()
         first = came if began is None else began
-        place = _Place(tokens, stop)
         with self._lock:
+            if not self._line and (permits := self._source.permits((tokens,))[0]):
+                return permits[0]
+            place = _Place(tokens, stop)
             self._line.append(place)
             place.leads = len(self._line) == 1
         if not place.leads:

@@ -67,12 +67,15 @@ def build_request(
     return HttpRequest(url=chat_url(deployment), headers=headers, body=_encoded(fields))
 
 
-def read_reply(reply: HttpReply, deployment: Deployment, key: Key) -> Completion:
-    """Return the completion that a reply holds. Raises ProviderError, its text fit for people and free of the key."""
+def read_reply(reply: HttpReply, deployment: Deployment, key: Key, **cost: float) -> Completion:
+    """Return the completion that a reply holds; ``cost`` are fields of it that the reply does not tell.
+
+    Raises ProviderError, its text fit for people and free of the key.
+    """
     if not 200 <= reply.status < 300:
         raise _refusal(reply, deployment, key)
     try:
-        return _completion(_document(reply.body), deployment)
+        return _completion(_document(reply.body), deployment, cost)
     except _Unreadable as error:
         words = f"HTTP {reply.status}, but {error}"
         said = _own_words(reply, key)
@@ -182,7 +185,7 @@ def _lenient(body: bytes) -> Any:
         raise _Unreadable("the body is empty" if not body.strip() else "the body is not whole JSON") from error
 
 
-def _completion(document: Mapping[str, Any], deployment: Deployment) -> Completion:
+def _completion(document: Mapping[str, Any], deployment: Deployment, cost: Mapping[str, Any]) -> Completion:
     choices = document.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise _Unreadable("there are no choices in it")
@@ -204,6 +207,7 @@ def _completion(document: Mapping[str, Any], deployment: Deployment) -> Completi
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         deployment=deployment.name,
+        **cost,
     )
 
 

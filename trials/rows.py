@@ -116,33 +116,16 @@ def variant(cell: Cell, definition: str) -> str:
     )
 
 
-def build_row(
-    trial: Trial,
-    *,
-    status: str,
-    cost: Cost,
-    definition: str,
-    simulated: bool,
-    provider: str,
-    deployment: str,
-    marked: Marked | None = None,
-    error_category: str = "",
-    error_message: str = "",
-) -> Row:
-    """Return the row of an ended trial; scores are filled in only for a scored one."""
-    cell = trial.cell
+def condition(cell: Cell, definition: str) -> Row:
+    """Return the fields of a row that are the same for every trial of a cell; the others are there, and None."""
     row: Row = dict.fromkeys(FIELDS)
     row.update(
-        trial_key=trial.trial_key,
-        status=status,
         model=cell.model,
         origin=cell.origin,
         prompt_type=cell.prompt_type,
         tool_success_rate=round(cell.tool_success_rate, 4),
         difficulty=cell.difficulty,
         task_type=cell.task_type,
-        task_id=trial.task_id,
-        epoch=trial.epoch,
         severity=cell.severity,
         tool_protocol=cell.tool_protocol,
         temperature=cell.sampling.temperature,
@@ -151,6 +134,30 @@ def build_row(
         seed=cell.seed,
         variant=variant(cell, definition),
         definition=definition,
+    )
+    return row
+
+
+def build_row(
+    trial: Trial,
+    *,
+    status: str,
+    cost: Cost,
+    condition: Row,
+    simulated: bool,
+    provider: str,
+    deployment: str,
+    marked: Marked | None = None,
+    error_category: str = "",
+    error_message: str = "",
+) -> Row:
+    """Return the row of an ended trial of a ``condition``; scores are filled in only for a scored one."""
+    row = dict(condition)
+    row.update(
+        trial_key=trial.trial_key,
+        status=status,
+        task_id=trial.task_id,
+        epoch=trial.epoch,
         simulated=simulated,
         error_category=error_category,
         error_message=error_message,

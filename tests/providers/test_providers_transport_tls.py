@@ -11,8 +11,8 @@ from threading import Thread
 
 import pytest
 import trustme
-from conftest import ScriptedProvider
 from posting import SHORT_S, failure, post
+from scripted_provider import ScriptedProvider
 
 from providers.transport import Transport, ca_bundle, open_transport
 
