@@ -204,11 +204,11 @@ class WorkerPool:
     @property
     def is_low(self) -> bool:
         """Whether fewer items wait than half of what should."""
-        return len(self._items) <= self._threads // 2
+        return len(self._items) <= self._threads
 
     def wanted(self) -> int:
-        """How many more items are welcome now: as many should wait as there are threads."""
-        return max(0, max(2, self._threads) - len(self._items))
+        """How many more items are welcome now: twice as many should wait as there are threads."""
+        return max(0, 2 * max(1, self._threads) - len(self._items))
 
     def add(self, items: Iterable[Work]) -> None:
         """Queue work and start threads for it as needed."""

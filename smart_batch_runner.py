@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     from trials.spec import ShardOrder
 
 TICK_S = 0.05
+SWITCH_INTERVAL_S = 0.05
+"""How long a thread may compute while others wait for the interpreter. Ten times Python's own: a trial computes for a
+tenth of a millisecond between two exchanges, and with hundreds of workers each switch in the middle of one is a waste.
+Measured in docs/performance.md, where it also stands why a shard is not pinned to a core.
+"""
+
 RETURNED = "returned"
 PROGRESS_EVERY_S = 0.5
 EXIT_DONE, EXIT_CANNOT_WORK = 0, 3
@@ -79,6 +85,7 @@ class Shard:
         drain_timeout_s: float,
     ) -> None:
         self._plan = plan
+        self._tells_trials = deployment.simulated
         self._client = client
         self._limiter = limiter
         self._journal = journal
@@ -103,7 +110,9 @@ class Shard:
         self._finishing = self._leaving = False
         self._drain_asked = False
         self._progress_at = 0.0
+        self._reported_at = 0.0
         self._wanted_at = 0.0
+        self._nudged = False
 
     @property
     def draining(self) -> bool:
@@ -116,12 +125,15 @@ class Shard:
 
     def serve(self) -> int:
         """Work until the end; return the exit code."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._feed.send("ready")
         self._want()
         while not self._over():
             self._heed(TICK_S)
+            self._nudged = False
             self._pool.grow()
-            self._report()
+            if time.monotonic() - self._reported_at >= TICK_S:
+                self._report()
             self._want()
         self._leave()
         return EXIT_CANNOT_WORK if self._failure else EXIT_DONE
@@ -193,7 +205,9 @@ class Shard:
 
     def _nudge(self) -> None:
         """Wake the main thread, for it to ask for more work."""
-        self._feed.inbox.put({"type": "low"})
+        if not self._nudged:
+            self._nudged = True
+            self._feed.inbox.put({"type": "low"})
 
     def _want(self) -> None:
         """Ask for more work when half of what should wait is gone; again after a while, if none came."""
@@ -237,12 +251,12 @@ class Shard:
         stop = self._running[trial.number]
         if self._failure or self._leaving or stop.is_set():
             raise Drained("this trial is to halt here")
-        return self._client.ask(
-            messages, tools, sampling=trial.cell.sampling, stop=stop, trial_header=self._trial_header(trial)
-        )
+        header = self._trial_header(trial) if self._tells_trials else ""
+        return self._client.ask(messages, tools, sampling=trial.cell.sampling, stop=stop, trial_header=header)
 
     def _report(self) -> None:
         """Make what has ended durable, then tell it."""
+        self._reported_at = time.monotonic()
         endings: dict[str, list[int]] = {}
         while not self._ended.empty():
             how, number = self._ended.get()

@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 

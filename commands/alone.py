@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from commands.ledger import begun, open_places, standing, take_in
+from commands.ledger import Ledger, begun, open_places, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
 from commands.simulation import OwnSimulator
@@ -20,7 +20,6 @@ from commands.values import nearest
 from processes.dispatch import Dispatcher, shares
 from providers.catalog import simulated
 from providers.keys import Environment
-from stores.results import ResultsStore
 from stores.run_directory import RunDirectory
 from telemetry.live import Display, choose_display
 from trials.errors import UsageError
@@ -36,8 +35,7 @@ class Alone:
     run: RunDirectory
     number: int
     order: ShardOrder
-    plan: TrialPlan
-    store: ResultsStore
+    ledger: Ledger
     dispatcher: Dispatcher
     begun: dict[int, Any]
     environment: Environment
@@ -76,12 +74,12 @@ class Alone:
     def finish(self, code: int, failure: str, signal_number: int) -> int:
         """Merge, say what became of the share, and return the exit code."""
         self.display.close()
-        take_in(self.store, self.request.logs_dir, self.run, click.echo)
-        all_scored = standing(self.plan, self.store, self.run).done(retry_errors=True)
+        take_in(self.ledger.store, self.request.logs_dir, self.run, click.echo)
+        all_scored = self.ledger.standing().done(retry_errors=True)
         share = self.dispatcher.share[self.number]
         scored = sum(number in all_scored for numbers in self._share() for number in numbers)
         click.echo(f"shard {self.number} ({self.order.deployment.name}): {scored} of its {share} trials scored")
-        click.echo(f"results: {self.store.path}")
+        click.echo(f"results: {self.ledger.store.path}")
         if failure:
             click.echo(f"error: {failure}", err=True)
         if signal_number:
@@ -91,7 +89,7 @@ class Alone:
         return EXIT_SCORED if scored == share else EXIT_UNSCORED
 
     def _share(self) -> list[range]:
-        return shares(self.plan, self.request.shard_models())[self.number]
+        return shares(self.ledger.plan, self.request.shard_models())[self.number]
 
 
 @contextmanager
@@ -105,7 +103,8 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
         stack.callback(run.lock(shared=True).release)
         take_in(store, request.logs_dir, run, click.echo)
         plan = TrialPlan(request.spec, request.workload)
-        now = standing(plan, store, run)
+        ledger = Ledger(plan, store, run)
+        now = ledger.standing()
         dispatcher = Dispatcher(
             plan, request.shard_models(), done=now.done(retry_errors=request.options.retry_errors), balance="even"
         )
@@ -122,8 +121,7 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
             run=run,
             number=number,
             order=request.options.order(number, deployment),
-            plan=plan,
-            store=store,
+            ledger=ledger,
             dispatcher=dispatcher,
             begun=begun(run, now.pending()),
             environment=environment,

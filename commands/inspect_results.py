@@ -15,7 +15,6 @@ from stores.results import ResultsStore, read_store
 from stores.run_directory import runs_in
 from telemetry.tables import render_results
 from telemetry.wording import clean
-from trials.accounting import Tally
 from trials.errors import StoreError, UsageError
 
 BY = ("auto", "cell", "group")
@@ -42,10 +41,7 @@ def merge_results(results_dir: str | None, logs_dir: str, form: str | None, *, c
 def report_results(results_dir: str, by: str) -> int:
     """Print the tables of everything in a store."""
     store, by = open_results(results_dir), name_of("--by", by, BY)
-    tally = Tally()
-    for row in store.rows():
-        tally.add(row)
-    figures = tally.cells()
+    figures = store.tally().cells()
     if not figures:
         click.echo(f"{store.path} holds no results yet")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from stores.results import ResultsStore, open_store
 from stores.run_directory import RunDirectory, make_directory, open_or_create, runs_in
 from stores.trial_index import TrialIndex, batched
 from trials.plan import TrialPlan
-from trials.rows import Row
+from trials.rows import FIELDS, Row
 from trials.words import HARNESS_ERROR, PENDING, PROVIDER_ERROR, SCORED, STATUSES
 
 if TYPE_CHECKING:
@@ -83,24 +84,31 @@ def take_in(store: ResultsStore, logs_dir: Path, run: RunDirectory | None, tell:
     return store.merge([*own, *(one for one in runs if one not in own and one.is_idle())], damaged)
 
 
-def standing(plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> Standing:
-    """Look up how the trials of a plan stand."""
-    now = Standing(len(plan))
-    for number, row in rows_of(plan, store, run, ("trial_key", "status")):
-        now.set(number, row["status"])
-    return now
+class Ledger:
+    """A plan, and what a store holds of its trials for a run. Keeps the plan's keys once there is a row to look up."""
 
+    def __init__(self, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> None:
+        self.plan = plan
+        self.store = store
+        self.run = run
 
-def rows_of(
-    plan: TrialPlan, store: ResultsStore, run: RunDirectory, columns: Sequence[str] | None = None
-) -> Iterator[tuple[int, Row]]:
-    """Yield (number, row) for every trial of a plan that has a row which counts. Holds the plan's keys, no row."""
-    index: TrialIndex | None = None
-    for rows in batched(store.counting_rows(run, lambda key: True).values()):
-        index = index or TrialIndex(plan.trial(number).trial_key for number in range(len(plan)))
-        for number, row in zip(index.numbers([row["trial_key"] for row in rows]), rows, strict=True):
-            if number is not None:
-                yield number, row
+    def standing(self) -> Standing:
+        """Look up how the trials stand."""
+        now = Standing(len(self.plan))
+        for number, row in self.rows(("trial_key", "status")):
+            now.set(number, row["status"])
+        return now
+
+    def rows(self, names: Sequence[str] = tuple(FIELDS)) -> Iterator[tuple[int, Row]]:
+        """Yield (number, row) for every trial that has a row which counts; ``names`` has ``trial_key`` among them."""
+        for rows in batched(self.store.counting(self.run, names)):
+            for number, row in zip(self._index.numbers([row["trial_key"] for row in rows]), rows, strict=True):
+                if number is not None:
+                    yield number, row
+
+    @cached_property
+    def _index(self) -> TrialIndex:
+        return TrialIndex(self.plan.trial(number).trial_key for number in range(len(self.plan)))
 
 
 def begun(run: RunDirectory, pending: Container[int]) -> dict[int, list[dict[str, Any]]]:

@@ -6,9 +6,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from commands.ledger import rows_of
-from stores.results import ResultsStore
-from stores.run_directory import RunDirectory
+from commands.ledger import Ledger
+from stores.totals import TALLIED
 from telemetry.tables import render_results
 from trials.accounting import CellKey, Tally, rate_name
 from trials.plan import TrialPlan
@@ -30,21 +29,22 @@ def planned_of(plan: TrialPlan) -> Counter[CellKey]:
     return planned
 
 
-def tally_of(spec: RunSpec, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> Tally:
+def tally_of(spec: RunSpec, ledger: Ledger) -> Tally:
     """Return the figures of a run, cells without a row included."""
-    cells = [cell for group in plan.groups for cell in group.cells]
-    tally = Tally(planned_of(plan), {key_of_cell(cell): variant(cell, spec.definition) for cell in cells})
-    for _, row in rows_of(plan, store, run):
+    cells = [cell for group in ledger.plan.groups for cell in group.cells]
+    tally = Tally(planned_of(ledger.plan), {key_of_cell(cell): variant(cell, spec.definition) for cell in cells})
+    for _, row in ledger.rows(("trial_key", *TALLIED)):
         tally.add(row)
     return tally
 
 
-def print_results(spec: RunSpec, plan: TrialPlan, store: ResultsStore, run: RunDirectory) -> None:
+def print_results(spec: RunSpec, ledger: Ledger) -> None:
     """Print the table of a run and where everything was written."""
-    render_results(tally_of(spec, plan, store, run).cells(), sys.stdout, simulated=spec.simulated)
+    store = ledger.store
+    render_results(tally_of(spec, ledger).cells(), sys.stdout, simulated=spec.simulated)
     print(f"rows      {store.trials_dir}{'/*.parquet' if store.form == 'parquet' else '/*.jsonl'}")
     print(f"summary   {store.path / 'summary.json'}")
-    print(f"run       {_short(run.path)}")
+    print(f"run       {_short(ledger.run.path)}")
 
 
 def _short(path: Path) -> Path:

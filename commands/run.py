@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from commands.ledger import Standing, open_places, standing, take_in
+from commands.ledger import Ledger, Standing, open_places, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, planned_cells, resolve
 from commands.results import print_results
@@ -18,7 +18,6 @@ from commands.under_way import RunUnderWay
 from processes.dispatch import even_split
 from providers.catalog import simulated
 from providers.keys import Environment, find_key
-from stores.results import ResultsStore
 from stores.run_directory import RunDirectory
 from telemetry.live import Display, choose_display
 from telemetry.tables import PlanRow, render_plan
@@ -60,9 +59,7 @@ def print_plan(request: Request, environment: Environment) -> None:
 class Ended:
     """A run that has come to its end, finished or not."""
 
-    plan: TrialPlan
-    store: ResultsStore
-    directory: RunDirectory
+    ledger: Ledger
     exit_code: int
 
 
@@ -70,7 +67,7 @@ def run(values: Mapping[str, Any]) -> int:
     """Do what the user asked, from the first check to the result table; return the exit code."""
     request = resolve(values, Environment.read())
     ended = run_request(request)
-    print_results(request.spec, ended.plan, ended.store, ended.directory)
+    print_results(request.spec, ended.ledger)
     return ended.exit_code
 
 
@@ -83,7 +80,8 @@ def run_request(request: Request) -> Ended:
         stack.callback(display.close)
         take_in(store, request.logs_dir, directory, display.note)
         plan = TrialPlan(request.spec, request.workload)
-        before = standing(plan, store, directory)
+        ledger = Ledger(plan, store, directory)
+        before = ledger.standing()
         supervisor = None
         if len(before.done(retry_errors=request.options.retry_errors)) < len(plan):
             supervisor = _supervise(request, plan, before, directory, display, stack)
@@ -91,9 +89,7 @@ def run_request(request: Request) -> Ended:
         else:
             display.note(f"run {directory.run_id} is finished: every trial has a result, nothing is asked again")
         display.close()
-        after = standing(plan, store, directory)
-        code = _exit_code(supervisor, after, len(plan))
-        return Ended(plan=plan, store=store, directory=directory, exit_code=code)
+        return Ended(ledger=ledger, exit_code=_exit_code(supervisor, ledger.standing(), len(plan)))
 
 
 def _supervise(

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
-from commands.ledger import standing, take_in
+from commands.ledger import Ledger, take_in
 from commands.options import EXIT_SCORED
 from commands.values import nearest
 from commands.workloads import open_workload
@@ -78,7 +78,7 @@ def _at_rest(run: RunDirectory, view: RunView, logs_dir: Path) -> RunView:
     store = read_store(run.results_dir)
     take_in(store, logs_dir, run, lambda text: click.echo(text, err=True))
     plan = TrialPlan(run.spec, workload)
-    counts = standing(plan, store, run).counts()
+    counts = Ledger(plan, store, run).standing().counts()
     left = counts[PENDING] + counts[PROVIDER_ERROR]
     return replace(
         view,

@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 
-from commands.ledger import rows_of
 from commands.options import EXIT_SCORED
 from commands.request import Request, resolve
 from commands.results import planned_of
@@ -84,8 +83,8 @@ def _values_of(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _report(name: str, request: Request, ended: Ended) -> None:
     """Print a suite's table and reading, and write both below the results store."""
-    rows: list[Row] = [row for _, row in rows_of(ended.plan, ended.store, ended.directory)]
-    planned, simulated = planned_of(ended.plan), request.spec.simulated
+    rows: list[Row] = [row for _, row in ended.ledger.rows()]
+    planned, simulated = planned_of(ended.ledger.plan), request.spec.simulated
     report = suite_report(name, rows, planned, simulated=simulated)
     click.echo()
     show(report.table, sys.stdout)
@@ -93,7 +92,7 @@ def _report(name: str, request: Request, ended: Ended) -> None:
         click.echo()
         show(report.comparisons, sys.stdout)
     click.echo(f"\n{click.wrap_text(report.reading, 110)}")
-    folder = ended.store.path / "suites"
+    folder = ended.ledger.store.path / "suites"
     folder.mkdir(mode=0o700, exist_ok=True)
     for form, suffix in FILE_FORMS.items():
         write_whole(folder / f"{name}.{suffix}", export(report.table, form).encode())

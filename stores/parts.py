@@ -1,28 +1,39 @@
 """Part files: the immutable pieces of a results store, in Parquet or JSON Lines form.
 
 A part is written to a temporary file, synced and renamed, so readers see whole parts only. Both forms hold the same
-rows and convert into each other without loss.
+rows and convert into each other without loss. Rows go in and out as Arrow tables of a few megabytes, whatever the size
+of the part. Parts of ``conversations/``, which are always Parquet, have their own columns, all others those of a row.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from stores.run_directory import sync_directory
 from trials.errors import StoreError
+from trials.rows import FIELDS, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMS = ("parquet", "json")
 SUFFIXES = {"parquet": ".parquet", "json": ".jsonl"}
-BATCH_ROWS = 4096
+GROUP_BYTES = 1 << 24
+"""Tables are collected to this size before they are written, which in Parquet makes one row group."""
+_DICT_ROWS = 1 << 12
 
-Row = dict[str, Any]
-Columns = dict[str, type]
+CONVERSATIONS = "conversations"
+ID = ("run_id", "shard", "journal_offset")
+"""Which journal line a row and its conversation came from."""
+CONVERSATION_FIELDS = {name: FIELDS[name] for name in ("trial_key", *ID)} | {"conversation": str, "detail": str}
 _ARROW_TYPES = {str: "string", int: "int64", float: "float64", bool: "bool"}
 
 
@@ -37,84 +48,211 @@ def next_part_path(directory: Path, form: str) -> Path:
     return directory / f"part-{max(numbers, default=0) + 1:06d}{SUFFIXES[form]}"
 
 
-def write_part(path: Path, rows: Iterable[Row], columns: Columns) -> int:
-    """Write rows as a part in the form that the suffix names; return how many. No rows leave no file.
+def schema_of(columns: Mapping[str, type]) -> pa.Schema:
+    """Return columns as Arrow names and types them."""
+    import pyarrow as pa
 
-    Memory stays that of one batch. Replaces an existing part in one step.
+    return pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns.items()])
+
+
+def _schema(path: Path, names: Sequence[str] | None = None) -> pa.Schema:
+    columns = CONVERSATION_FIELDS if path.parent.name == CONVERSATIONS else FIELDS
+    return schema_of({name: columns[name] for name in names or columns})
+
+
+class PartWriter:
+    """Writes one part in the form that its suffix names: whole at the end of a ``with``, or not at all.
+
+    No rows leave no file; an existing part is replaced in one step. Raises StoreError if the disk does not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.tmp")
-    write = _write_parquet if path.suffix == SUFFIXES["parquet"] else _write_json
-    try:
-        count = write(temporary, iter(rows), columns)
-        if count:
-            temporary.replace(path)
-            sync_directory(path.parent)
-    except OSError as problem:
-        raise StoreError(f"cannot write {path}: {problem.strerror or problem}") from problem
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+
+    def __init__(self, path: Path) -> None:
+        self.rows = 0
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        self._schema = _schema(path)
+        self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
+        self._file: Any = None
+        self._sink: Any = None  # takes tables, and writes them to the file
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; columns that are not the part's are left out."""
+        if not table.num_rows:
+            return
+        table = table.select(self._schema.names)
+        self.rows += table.num_rows
+        self._waiting.append(table)
+        self._waiting_bytes += table.nbytes
+        if self._waiting_bytes >= GROUP_BYTES:
+            self._flush()
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, problem: object, trace: TracebackType | None) -> None:
+        try:
+            if kind is None and self.rows:
+                self._commit()
+        finally:
+            self._discard()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        table = pa.concat_tables(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        try:
+            if self._sink is None:
+                self._open()
+            self._sink.write_table(table)
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = os.fdopen(_private(self._temporary), "wb")
+        if self._path.suffix == SUFFIXES["parquet"]:
+            import pyarrow.parquet as pq
+
+            self._sink = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+        else:
+            self._sink = _JsonLines(self._file)
+
+    def _commit(self) -> None:
+        if self._waiting:
+            self._flush()
+        try:
+            self._sink.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._temporary.replace(self._path)
+            sync_directory(self._path.parent)
+        except OSError as problem:
+            raise self._failed(problem) from problem
+
+    def _discard(self) -> None:
+        """Close what is open, and remove what was not committed."""
+        if self._file is None:
+            return
+        with suppress(OSError):
+            self._sink.close()
+            self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _failed(self, problem: OSError) -> StoreError:
+        return StoreError(f"cannot write {self._path}: {problem.strerror or problem}")
 
 
-def read_part(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """Yield the rows of a part, all columns or those named. Raises StoreError for a damaged file."""
+class _JsonLines:
+    """Takes tables as a Parquet writer does."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write_table(self, table: pa.Table) -> None:
+        self._file.writelines(orjson.dumps(row) + b"\n" for row in dicts(table))
+
+    def close(self) -> None:
+        """Leave the file to whoever opened it."""
+
+
+def _private(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+
+def read_tables(path: Path, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of a part in their order, all columns or those named. Raises StoreError for a damaged file."""
+    schema = _schema(path, names)
     read = _read_parquet if path.suffix == SUFFIXES["parquet"] else _read_json
     try:
-        yield from read(path, columns)
-    except (OSError, ValueError) as problem:  # pyarrow's and orjson's errors are ValueErrors
-        raise StoreError(f"{path} cannot be read ({problem}); move it aside and merge again") from problem
+        for table in read(path, schema):
+            yield _fitted(table, schema)
+    except (OSError, ValueError) as problem:  # pyarrow's errors are ValueErrors
+        raise _unreadable(path, problem) from problem
 
 
-def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while batch := list(islice(rows, BATCH_ROWS)):
-        yield batch
+def read_part(path: Path, names: Sequence[str] | None = None) -> Iterator[Row]:
+    """Yield the rows of a part as ``read_tables`` does."""
+    for table in read_tables(path, names):
+        yield from dicts(table)
 
 
-def _synced_and_closed(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def dicts(table: pa.Table) -> Iterator[Row]:
+    """Yield the rows of a table, a few thousand of them in memory at a time."""
+    for batch in table.to_batches(max_chunksize=_DICT_ROWS):
+        yield from batch.to_pylist()
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def read_row(path: Path, number: int) -> Row:
+    """Return one row of a part, numbered from 0, reading no more than its row group. Raises StoreError."""
+    read = _parquet_row if path.suffix == SUFFIXES["parquet"] else _json_row
+    try:
+        row = read(path, number)
+    except (OSError, ValueError) as problem:
+        raise _unreadable(path, problem) from problem
+    return {name: row.get(name) for name in _schema(path).names}
 
 
-def _write_parquet(path: Path, rows: Iterator[Row], columns: Columns) -> int:
+def _unreadable(path: Path, problem: Exception) -> StoreError:
+    return StoreError(f"{path} cannot be read ({problem}); move it aside and merge again")
+
+
+def parse_rows(lines: Sequence[bytes], schema: pa.Schema) -> pa.Table:
+    """Return rows from their JSON texts; fields that are no column are left out. Raises ValueError."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow.json as pj
 
-    schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns.items()])
-    count = 0
-    with open(path, "wb", opener=_private) as file:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for batch in _batches(rows):
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-                count += len(batch)
-        _synced_and_closed(file)
-    return count
+    text = b"\n".join(lines)
+    return pj.read_json(
+        pa.BufferReader(text),
+        read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        parse_options=pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+    )
 
 
-def _write_json(path: Path, rows: Iterator[Row], columns: Columns) -> int:
-    count = 0
-    with open(path, "wb", opener=_private) as file:
-        for row in rows:
-            file.write(orjson.dumps({name: row.get(name) for name in columns}) + b"\n")
-            count += 1
-        _synced_and_closed(file)
-    return count
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with exactly these columns; one that is not there holds nothing."""
+    import pyarrow as pa
+
+    if table.schema.equals(schema):
+        return table
+    there = set(table.column_names)
+    found = [
+        table[field.name].cast(field.type) if field.name in there else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(found, schema=schema)
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+def _read_parquet(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-            yield from batch.to_pylist()
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group, columns=schema.names)
 
 
-def _read_json(path: Path, columns: Sequence[str] | None) -> Iterator[Row]:
+def _read_json(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     with path.open("rb") as file:
-        for line in file:
-            row = orjson.loads(line)
-            yield row if columns is None else {name: row.get(name) for name in columns}
+        while lines := file.readlines(GROUP_BYTES):
+            yield parse_rows(lines, schema)
+
+
+def _parquet_row(path: Path, number: int) -> Row:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        group = 0
+        while number >= (rows := file.metadata.row_group(group).num_rows):
+            number -= rows
+            group += 1
+        row: Row = file.read_row_group(group).slice(number, 1).to_pylist()[0]
+    return row
+
+
+def _json_row(path: Path, number: int) -> Row:
+    with path.open("rb") as file:
+        row: Row = orjson.loads(next(islice(file, number, None)))
+    return row

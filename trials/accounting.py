@@ -234,29 +234,36 @@ class _Variant:
         self.sums = dict.fromkeys(_AVERAGED, 0.0)
 
     def add(self, row: Row) -> None:
-        status = row["status"]
+        self._count(row, 1)
+        if row["status"] == SCORED:
+            for name in _AVERAGED:
+                value = row.get(name)
+                if value is not None and value == value:  # data frames hand back NaN for None
+                    self.sizes[name] += 1
+                    self.sums[name] += value
+
+    def add_alike(self, row: Row, rows: int, means: Mapping[str, Mean]) -> None:
+        self._count(row, rows)
+        if row["status"] == SCORED:
+            for name, mean in means.items():
+                self.sizes[name] += mean.n
+                self.sums[name] += mean.total
+
+    def _count(self, row: Row, rows: int) -> None:
+        status, outcome, category = row["status"], row.get("outcome"), row.get("error_category")
         if status == SCORED:
-            self._add_scored(row)
+            if outcome not in OUTCOMES:
+                raise StoreError(f"result row of trial {row.get('trial_key')}: unknown outcome {outcome!r}")
+            self.counts[outcome] += rows
+            if category:
+                self.categories[category] += rows
         elif status in (PROVIDER_ERROR, HARNESS_ERROR):
-            self.counts[status] += 1
-            self.reasons[row.get("error_category") or status] += 1
+            self.counts[status] += rows
+            self.reasons[category or status] += rows
         else:
             raise StoreError(f"result row of trial {row.get('trial_key')}: unknown status {status!r}")
-        self.rows += 1
+        self.rows += rows
         self.newest = max(self.newest, row.get("ended_at") or 0.0)
-
-    def _add_scored(self, row: Row) -> None:
-        outcome = row["outcome"]
-        if outcome not in OUTCOMES:
-            raise StoreError(f"result row of trial {row.get('trial_key')}: unknown outcome {outcome!r}")
-        self.counts[outcome] += 1
-        if row.get("error_category"):
-            self.categories[row["error_category"]] += 1
-        for name in _AVERAGED:
-            value = row.get(name)
-            if value is not None and value == value:  # data frames hand back NaN for None
-                self.sizes[name] += 1
-                self.sums[name] += value
 
     def figures(self, planned: int, left_out: int, variant: str) -> CellFigures:
         means = {name: Mean(n=self.sizes[name], total=self.sums[name]) for name in _AVERAGED}
@@ -296,11 +303,21 @@ class Tally:
 
     def add(self, row: Row) -> None:
         """Count one row. Raises StoreError for a status or outcome that is none of ours."""
+        self._variant(row).add(row)
+
+    def add_alike(self, row: Row, rows: int, means: Mapping[str, Mean]) -> None:
+        """Count several rows at once that differ only in ``ended_at``, whose latest ``row`` has, and averaged values.
+
+        ``means`` are these values' (those of unscored rows count for nothing). Raises StoreError as ``add`` does.
+        """
+        self._variant(row).add_alike(row, rows, means)
+
+    def _variant(self, row: Row) -> _Variant:
         variants = self._seen.setdefault(key_of(row), {})
         name = row.get("variant") or ""
         if name not in variants:
             variants[name] = _Variant()
-        variants[name].add(row)
+        return variants[name]
 
     def cells(self) -> dict[CellKey, CellFigures]:
         """Return the figures of every planned or seen cell: in the plan's order, the others sorted behind."""

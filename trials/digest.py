@@ -39,5 +39,6 @@ def shuffled(options: Sequence[T], *parts: Any) -> list[T]:
 
     Each option is drawn by its place in ``options``, so the sequence itself must have a stable order.
     """
-    order = sorted(range(len(options)), key=lambda place: uniform(*parts, place))
-    return [options[place] for place in order]
+    begins = canonical([*parts, 0])[:-2]  # each draw is ``uniform(*parts, place)``, spelt out once
+    drawn = {place: blake2b(b"%b%d]" % (begins, place), digest_size=8).digest() for place in range(len(options))}
+    return [options[place] for place in sorted(drawn, key=drawn.__getitem__)]

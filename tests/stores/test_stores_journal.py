@@ -54,10 +54,9 @@ def test_a_changed_byte_is_noticed(byte, data):
 
 
 def test_offsets_lead_back_to_their_lines(tmp_path):
-    journal = JournalWriter(tmp_path / "j")
-    offsets = [journal.append({"kind": "begun", "number": n}) for n in range(5)]
-    journal.close()
-    assert [offset for offset, _ in read_events(tmp_path / "j")] == offsets
+    path = written(tmp_path / "j", *({"kind": "begun", "number": n} for n in range(5)))
+    offsets = [offset for offset, _ in read_events(path)]
+    assert offsets == [n * (path.stat().st_size // 5) for n in range(5)]
     assert [event["number"] for _, event in read_events(tmp_path / "j", offsets[3])] == [3, 4]
 
 
@@ -144,8 +143,14 @@ def test_a_full_disk_is_told_and_leaves_whole_lines_only(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, old)
-    journal.append({"kind": "begun", "number": 3})
-    journal.close()
+    with pytest.raises(StoreError, match="full"):
+        journal.append({"kind": "begun", "number": 3})
+    with pytest.raises(StoreError, match="full"):
+        journal.sync()
+    with pytest.raises(StoreError, match="full"):
+        journal.close()
+    assert [event["number"] for event in events_of(tmp_path / "j")] == [1]
+    written(tmp_path / "j", {"kind": "begun", "number": 3})
     assert [event["number"] for event in events_of(tmp_path / "j")] == [1, 3]
 
 

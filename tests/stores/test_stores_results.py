@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import shutil
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from sample_runs import row
 
+from stores.journal import JournalWriter
 from stores.results import open_store, read_store
 from trials.errors import StoreError, UsageError
 
 
 def keys(store) -> list[str]:
     return sorted(one["trial_key"] for one in store.rows())
+
+
+def counting(store, run) -> dict:
+    return {row["trial_key"]: row for row in store.counting(run)}
+
+
+def standings(store, run):
+    return ((row["trial_key"], row["status"]) for row in store.counting(run, ("trial_key", "status")))
 
 
 @pytest.fixture(params=["parquet", "json"])
@@ -88,7 +101,7 @@ def test_an_error_never_replaces_a_score(work, store):
     store.merge([first])
     store.merge([second])
     assert [one["status"] for one in store.rows()] == ["scored"]
-    assert store.counting_rows(second, {"a"}.__contains__)["a"]["status"] == "provider_error"
+    assert counting(store, second)["a"]["status"] == "provider_error"
 
 
 def test_a_fresh_run_counts_only_what_it_asked_itself(work, store):
@@ -96,10 +109,10 @@ def test_a_fresh_run_counts_only_what_it_asked_itself(work, store):
     assert second.run_id == f"{first.run_id}-r2"
     work.end(first, 1, row("a"), row("b"))
     store.merge([first])
-    assert store.counting_rows(second, {"a", "b"}.__contains__) == {}
+    assert counting(store, second) == {}
     work.end(second, 1, row("a", ended_at=5.0, outcome="failure"))
     store.merge([first, second])
-    assert store.counting_rows(second, {"a", "b"}.__contains__)["a"]["outcome"] == "failure"
+    assert counting(store, second)["a"]["outcome"] == "failure"
     assert {one["trial_key"]: one["outcome"] for one in store.rows()} == {"a": "failure", "b": "full"}
 
 
@@ -211,3 +224,133 @@ def test_files_are_for_the_user_alone(work, store):
     store.merge([run])
     for path in [*work.results.rglob("*"), *run.path.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_the_standings_of_a_run_are_the_statuses_of_the_rows_that_count(work, store):
+    first, second = work.run(), work.run(fresh=True)
+    work.end(first, 1, row("a"), row("b", status="provider_error"), row("c", status="harness_error"))
+    store.merge([first])
+    everything = {"a": "scored", "b": "provider_error", "c": "harness_error"}
+    assert dict(standings(store, first)) == everything
+    assert dict(standings(store, second)) == {}
+    work.end(second, 1, row("a", status="provider_error", ended_at=5.0), row("b", ended_at=5.0))
+    work.end(second, 2, row("b", status="provider_error", ended_at=6.0))
+    store.merge([second])
+    assert dict(standings(store, first)) == {**everything, "b": "scored"}
+    found = sorted(standings(store, second))
+    assert found == [("a", "provider_error"), ("b", "scored")]
+    rows = counting(store, second)
+    assert found == sorted((key, one["status"]) for key, one in rows.items())
+
+
+def test_standings_name_a_trial_once_while_two_of_its_rows_are_there(work, store):
+    run = work.run()
+    work.end(run, 1, row("a", status="provider_error"), row("b"))
+    store.merge([run])
+    (part,) = store.trials_dir.iterdir()
+    old = part.read_bytes()
+    work.end(run, 1, row("a", ended_at=2.0))
+    store.merge([run])
+    part.with_name(part.name.replace("000001", "000009")).write_bytes(old)
+    assert sorted(standings(store, run)) == [("a", "scored"), ("b", "scored")]
+
+
+def test_a_store_is_free_again_after_standings_were_left_early(work, store):
+    run = work.run()
+    work.end(run, 1, row("a"), row("b"))
+    store.merge([run])
+    found = standings(store, run)
+    next(found)
+    found.close()
+    assert store.merge([run]) == 0
+
+
+@pytest.mark.parametrize("allowed", range(8))
+def test_a_merge_cut_off_after_any_step_is_mended_by_the_next(work, store, monkeypatch, allowed):
+    run = work.run()
+    for n in range(3):
+        work.end(run, 1, row(f"k{n}", status="provider_error"))
+        store.merge([run])
+    work.end(run, 1, row("new"), *(row(f"k{n}", ended_at=2.0) for n in range(3)))
+    steps = []
+
+    def cut_off(step):
+        def once(path, *rest, **more):
+            if store.path in path.parents:
+                steps.append(path)
+                if len(steps) > allowed:
+                    raise KeyboardInterrupt
+            return step(path, *rest, **more)
+
+        return once
+
+    with monkeypatch.context() as patched:
+        for name in ("replace", "unlink"):
+            patched.setattr(Path, name, cut_off(getattr(Path, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            store.merge([run])
+    store.merge([run])
+    assert store.merge([run]) == 0
+    assert sorted((one["trial_key"], one["status"]) for one in store.rows()) == [
+        *((f"k{n}", "scored") for n in range(3)),
+        ("new", "scored"),
+    ]
+    told = [(one["run_id"], one["shard"], one["journal_offset"]) for one in store.all_rows()]
+    assert len(told) == len(set(told)) == 7
+    for one in store.all_rows():
+        assert store.conversation(one)["conversation"] == [{"role": "user", "content": f"about {one['trial_key']}"}]
+
+
+def test_a_compaction_cut_off_is_mended_by_the_next_merge(work, store):
+    run = work.run()
+    for n in range(3):
+        work.end(run, 1, row(f"k{n}"))
+        store.merge([run])
+    rest = {path: path.read_bytes() for path in sorted(store.trials_dir.iterdir())[1:]}
+    store.compact()
+    for path, content in rest.items():
+        path.write_bytes(content)
+    assert store.merge([run]) == 0
+    assert keys(store) == ["k0", "k1", "k2"]
+    assert len(list(store.all_rows())) == 3
+
+
+def test_what_is_beaten_is_recorded_and_never_counted(work, store):
+    run = work.run()
+    journal = JournalWriter(run.journal_path(1))
+    for number, (kind, key) in enumerate([("beaten", "a"), ("ended", "b")]):
+        journal.append({"kind": kind, "number": number, "row": row(key), "conversation": [], "detail": {}})
+    journal.close()
+    assert store.merge([run]) == 1
+    assert keys(store) == ["b"]
+
+
+def test_a_trial_without_a_conversation_has_an_empty_one(work, store):
+    run = work.run()
+    journal = JournalWriter(run.journal_path(1))
+    journal.append({"kind": "ended", "number": 0, "row": row("a", status="provider_error")})
+    journal.close()
+    store.merge([run])
+    found = store.conversation(store.find("a"))
+    assert (found["conversation"], found["detail"]) == ([], {})
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_what_is_merged(work):
+    program = (
+        "import resource, sys\nfrom pathlib import Path\n"
+        "from stores.results import open_store\nfrom stores.run_directory import open_run\n"
+        "store, run = open_store(Path(sys.argv[1]), simulated=True, form='parquet'), open_run(Path(sys.argv[2]))\n"
+        "print(store.merge([run]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    run = work.run()
+    long = {"error_message": "x" * 50_000}
+    peaks = []
+    for shard, many in ((1, 1_000), (2, 8_000)):
+        work.end(run, shard, *(row(f"{shard}-{n}") | long for n in range(many)))
+        command = [sys.executable, "-c", program, str(work.results), str(run.path)]
+        added, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        assert int(added) == many
+        peaks.append(int(peak))
+    assert run.journal_path(2).stat().st_size > 4e8
+    assert peaks[1] < 1.5 * peaks[0]

@@ -1,0 +1,99 @@
+"""How much memory a run needs, by its size and by its workers: ``python benchmarks/memory.py``; some minutes.
+
+    python benchmarks/memory.py --sizes 50000,1000000     what it must not grow with: the number of trials
+    python benchmarks/memory.py --sizes '' --workers 600  only one shard with 600 workers at work
+
+The real programs run single-turn trials against a local server, which is in no figure. Resident sizes of supervisor and
+shard are looked at ten times a second: over the first, the second, the third and the last quarter of the run, and
+the most there ever was. The last quarter holds the merge, which the supervisor does when the shard has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from local_server import Stats, serving
+from throughput import KEY_VARIABLE, TRIALS_AN_INSTANCE, Spent, our_arguments, run
+
+MOST_INSTANCES = 100_000
+QUARTERS = 4
+TRIALS_A_WORKER = 4
+SECONDS_A_TRIAL = 8.0
+"""So slow that every worker has a trial at the same time, whatever one shard can do in a second."""
+
+
+def measure(trials: int, workers: int, latency_ms: float, parent: Path | None) -> tuple[Spent, Stats]:
+    """Run so many trials on one shard; return what that took, and what the server saw of it."""
+    prompts = -(-trials // (MOST_INSTANCES * TRIALS_AN_INSTANCE))
+    names = ("baseline", "cot", "optimal")[:prompts]
+    with tempfile.TemporaryDirectory(dir=parent) as name, serving(latency_ms) as server:
+        command = our_arguments(server, trials // prompts, workers, Path(name))
+        spent = run([*command, "--prompt-types", ",".join(names)], Path(name), {KEY_VARIABLE: "none"})
+        return spent, server.stats()
+
+
+def quarters(sizes: Sequence[int]) -> list[float]:
+    """Return the most in each quarter of the looks, in MB."""
+    cuts = [len(sizes) * place // QUARTERS for place in range(QUARTERS + 1)]
+    return [max(sizes[start:stop], default=0) / 1e6 for start, stop in pairwise(cuts)]
+
+
+def by_process(spent: Spent) -> dict[str, list[int]]:
+    """Return the sizes of the supervisor and of all its shards, look by look."""
+    looks = [list(look.values()) for look in spent.looks if look]
+    return {"supervisor": [look[0] for look in looks], "shard": [sum(look[1:]) for look in looks]}
+
+
+def compare_sizes(sizes: Sequence[int], workers: int, latency_ms: float, parent: Path | None) -> None:
+    """Print a table of runs that differ in how many trials they have."""
+    print(f"{workers} workers, {latency_ms:g} ms\n")
+    print(
+        "| trials | process | 1st quarter MB | 2nd | 3rd | 4th | most MB | seconds |\n|---|---|---|---|---|---|---|---|"
+    )
+    for trials in sizes:
+        spent, stats = measure(trials, workers, latency_ms, parent)
+        assert stats.replies == trials, f"{stats.replies:,} replies for {trials:,} trials"
+        for name, seen in by_process(spent).items():
+            parts = " | ".join(f"{mb:.0f}" for mb in quarters(seen))
+            print(f"| {trials:,} | {name} | {parts} | {max(seen) / 1e6:.0f} | {spent.seconds:.0f} |", flush=True)
+    print()
+
+
+def compare_workers(counts: Sequence[int], parent: Path | None) -> None:
+    """Print a table of shards that differ in how many workers they have."""
+    print("| workers | at work at once | shard, most MB | kB a worker more |\n|---|---|---|---|")
+    before: tuple[int, int] | None = None
+    for workers in counts:
+        trials = -(-workers * TRIALS_A_WORKER // TRIALS_AN_INSTANCE) * TRIALS_AN_INSTANCE
+        spent, stats = measure(trials, workers, SECONDS_A_TRIAL * 1000, parent)
+        most = max(by_process(spent)["shard"])
+        more = f"{(most - before[1]) / (workers - before[0]) / 1e3:.0f}" if before else ""
+        before = before or (workers, most)
+        print(f"| {workers:,} | {stats.most_in_flight:,} | {most / 1e6:.0f} | {more} |", flush=True)
+
+
+def main() -> None:
+    """Parse the command line."""
+
+    def numbers(text: str) -> list[int]:
+        return [int(one) for one in text.split(",") if one]
+
+    parser = argparse.ArgumentParser(description="Memory of supervisor and shard, by trials and by workers.")
+    parser.add_argument("--sizes", type=numbers, default=[10_000, 100_000], metavar="N,N", help="trials of a run")
+    parser.add_argument("--workers", type=numbers, default=[1, 600, 2100], metavar="N,N", help="workers of one shard")
+    parser.add_argument("--in-flight", type=int, default=100, help="workers of the runs that differ in size")
+    parser.add_argument("--latency-ms", type=float, default=20.0, help="of the server, for them")
+    parser.add_argument("--folder", type=Path, help="where there is room  [default: the system's temp directory]")
+    options = parser.parse_args()
+    if options.sizes:
+        compare_sizes(options.sizes, options.in_flight, options.latency_ms, options.folder)
+    if options.workers:
+        compare_workers(options.workers, options.folder)
+
+
+if __name__ == "__main__":
+    main()
