@@ -75,11 +75,13 @@ class ResultsStore:
 
         The store stays locked until the last one is taken, or the iterator closed.
         """
-        from stores import ranking
-
         with self._locked():
             store = read_store(self.path)
             parts = [*store._trials(), *store._history()] if run.fresh else store._trials()
+            if not parts:
+                return
+            from stores import ranking
+
             for table in ranking.counting(parts, names, run.run_id if run.fresh else None):
                 yield from dicts(table)
 
@@ -91,6 +93,8 @@ class ResultsStore:
             return read_store(self.path)._merge(runs, on_damage)
 
     def _merge(self, runs: Sequence[RunDirectory], on_damage: OnDamage | None) -> int:
+        if not self._trials() and not any(path.stat().st_size for run in runs for path in run.journals().values()):
+            return 0  # before a first run, which should not wait for Arrow to be imported
         from stores import ranking
         from stores.endings import new_results
 

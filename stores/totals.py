@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING
 
 from stores.parts import read_tables
 from trials.accounting import COSTS, SCORES, Mean, Tally
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ALIKE = (
     *("model", "prompt_type", "tool_success_rate", "difficulty", "task_type", "variant"),
@@ -28,6 +29,8 @@ def add_rows(tally: Tally, parts: Sequence[Path]) -> None:
 
 
 def _add(tally: Tally, table: pa.Table) -> None:
+    import pyarrow.compute as pc
+
     for name in ("followed_flaw", "recovered"):
         table = table.set_column(table.schema.get_field_index(name), name, pc.cast(table[name], "int64"))
     asked = [([], "count_all"), ("ended_at", "max")]

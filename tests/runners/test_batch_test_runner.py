@@ -266,13 +266,13 @@ def test_more_work_is_asked_for_when_little_is_left():
     gate, low = Gate(), threading.Event()
     pool = WorkerPool(gate, max_workers=2, on_low=low.set)
     assert (pool.is_low, pool.wanted()) == (True, 2)
-    pool.add(items(4))
+    pool.add(items(6))
     wait_for(lambda: gate.running == 2, "two run")
     assert (pool.is_low, pool.wanted()) == (False, 0)
     gate.open.set()
     assert low.wait(30)
     wait_for(lambda: not pool.loaded, "all work is done")
-    assert (pool.is_low, pool.wanted()) == (True, 2)
+    assert (pool.is_low, pool.wanted()) == (True, 4)
     pool.stop()
 
 
