@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
 from processes.messages import Message
+from processes.one_core import OneCore
 from trials.errors import Drained, RunnerError, StoreError, UsageError
 from trials.plan import TrialPlan
 from trials.progress import ShardProgress, ending
@@ -41,7 +42,7 @@ TICK_S = 0.05
 SWITCH_INTERVAL_S = 0.05
 """How long a thread may compute while others wait for the interpreter. Ten times Python's own: a trial computes for a
 tenth of a millisecond between two exchanges, and with hundreds of workers each switch in the middle of one is a waste.
-Measured in docs/performance.md, where it also stands why a shard is not pinned to a core.
+Measured in docs/performance.md, and so is what it brings to keep a shard on one core (processes/one_core.py).
 """
 
 RETURNED = "returned"
@@ -109,6 +110,7 @@ class Shard:
         self._failure: RunnerError | None = None
         self._finishing = self._leaving = False
         self._drain_asked = False
+        self._core = OneCore()
         self._progress_at = 0.0
         self._reported_at = 0.0
         self._wanted_at = 0.0
@@ -132,6 +134,7 @@ class Shard:
             self._heed(TICK_S)
             self._nudged = False
             self._pool.grow()
+            self._core.keep()
             if time.monotonic() - self._reported_at >= TICK_S:
                 self._report()
             self._want()
