@@ -1,9 +1,10 @@
 """Keeps a process of many Python threads on one core, and moves it when that core is wanted by others.
 
-Python's lock lets one thread of a process compute at a time. If the kernel spreads them over cores, each hand-over of the
-lock wakes another core and finds its caches cold; on one core it is a switch. With 600 workers that halves the CPU time
-of a request (docs/performance.md). A core that others use as well would be a bad place, so every few seconds the process
-looks where most is left, and goes there. Does nothing where affinity cannot be set, or only one core may be used.
+Python's lock lets one thread of a process compute at a time. If the kernel spreads them over cores, each hand-over of
+the lock wakes another core and finds its caches cold; on one core it is a switch. With 600 workers that takes four
+tenths off the CPU time of a request (docs/performance.md). A core that others use as well would be a bad place, so every
+few seconds the process looks where most is left, and goes there. Does nothing where affinity cannot be set, or only one
+core may be used.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import random
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 FIRST_LOOK_S = 0.5
 LOOK_EVERY_S = (4.0, 6.0)
@@ -57,8 +59,8 @@ class OneCore:
 
     def _go(self, core: int) -> None:
         self._core = core
-        for thread in os.listdir("/proc/self/task"):
+        for thread in Path("/proc/self/task").iterdir():
             try:
-                os.sched_setaffinity(int(thread), {core})
+                os.sched_setaffinity(int(thread.name), {core})
             except ProcessLookupError:
                 continue  # it has ended meanwhile

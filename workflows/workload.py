@@ -36,6 +36,7 @@ class WorkflowWorkload:
         self._order = lru_cache(maxsize=1024)(self._eligible_order)
         self._content = lru_cache(maxsize=16384)(_content_digest)
         self._asked = lru_cache(maxsize=65536)(_asked_digest)
+        self._cells: dict[int, tuple[Cell, tuple[Any, ...], list[Any]]] = {}
 
     @cached_property
     def definition(self) -> str:
@@ -66,9 +67,12 @@ class WorkflowWorkload:
             raise UsageError(f"no task of type {cell.task_type} {lack}; choose others with --task-types")
         epoch, place = divmod(instance, len(tasks))
         task = tasks[place]
-        asked = self._asked(_as_asked(cell), task)
-        whom = [cell.model, cell.origin, asdict(cell.sampling)]
-        key = digest([asked, self._rules, self._content(task), whom, cell.seed, epoch])
+        known = self._cells.get(id(cell))
+        if known is None:  # by identity: a plan hands out the same cells again and again, and what is kept keeps its id
+            whom = [cell.model, cell.origin, asdict(cell.sampling)]
+            known = self._cells[id(cell)] = (cell, _as_asked(cell), whom)
+        _, as_asked, whom = known
+        key = digest([self._asked(as_asked, task), self._rules, self._content(task), whom, cell.seed, epoch])
         return Trial(number=number, trial_key=key, cell=cell, task_id=task.task_id, epoch=epoch)
 
     def run(self, trial: Trial, chat: Chat) -> Marked:
