@@ -2,9 +2,9 @@
 
 Python's lock lets one thread of a process compute at a time. If the kernel spreads them over cores, each hand-over of
 the lock wakes another core and finds its caches cold; on one core it is a switch. With 600 workers that takes four
-tenths off the CPU time of a request (docs/performance.md). A core that others use as well would be a bad place, so every
-few seconds the process looks where most is left, and goes there. Does nothing where affinity cannot be set, or only one
-core may be used.
+tenths off the CPU time of a request (docs/performance.md). A core that others use as well would be a bad place, so
+every few seconds the process looks where most is left, and goes there. Does nothing where affinity cannot be set, or
+only one core may be used.
 """
 
 from __future__ import annotations
