@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-FIRST_LOOK_S = 0.5
+FIRST_LOOK_S = 0.05
 LOOK_EVERY_S = (4.0, 6.0)
 """Drawn anew each time, so that neighbours who see the same do not all move at once."""
 WORTH_MOVING = 0.2

@@ -55,7 +55,10 @@ class ToolFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """One tool. ``dependencies`` name tools that should have succeeded before, where a task needs both."""
+    """One tool. ``dependencies`` name tools that should have succeeded before, where a task needs both.
+
+    ``kinds`` are those of all values that it takes or gives.
+    """
 
     name: str
     description: str
@@ -64,6 +67,11 @@ class Tool:
     errors: tuple[ToolFault, ...]
     dependencies: tuple[str, ...]
     metadata: Mapping[str, str]
+    kinds: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        taken = (kind for one in self.parameters for kind in one.accepts)
+        object.__setattr__(self, "kinds", frozenset([*taken, *(one.kind for one in self.returns)]))
 
     def parameter(self, name: str) -> Parameter | None:
         """Return the parameter of this name, if there is one."""
@@ -131,18 +139,9 @@ def similar_tools(tools: Mapping[str, Tool], name: str) -> list[str]:
     def likeness(other: Tool) -> tuple[int, str]:
         same_operation = other.metadata.get("operation") == this.metadata.get("operation")
         same_category = other.metadata.get("category") == this.metadata.get("category")
-        return -(4 * same_operation + 3 * same_category + len(_kinds(this) & _kinds(other))), other.name
+        return -(4 * same_operation + 3 * same_category + len(this.kinds & other.kinds)), other.name
 
     return sorted((other for other in tools if other != name), key=lambda other: likeness(tools[other]))
-
-
-@cache
-def _kinds_of(parameters: tuple[tuple[str, ...], ...], returns: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(kind for accepts in parameters for kind in accepts) | frozenset(returns)
-
-
-def _kinds(tool: Tool) -> frozenset[str]:
-    return _kinds_of(tuple(one.accepts for one in tool.parameters), tuple(one.kind for one in tool.returns))
 
 
 def _is_number(value: Any) -> bool:
