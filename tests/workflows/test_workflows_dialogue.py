@@ -56,7 +56,8 @@ def test_no_text_in_an_answer_can_break_out_of_its_tag(tool: str, arguments: dic
         {"role": "user", "content": f"{in_tags(call_answer(record))}\nA hint."},
     ]
     (result,) = read_results(messages)
-    assert (result.tool, result.arguments) == (tool[:80], arguments)
+    echoed = arguments if len(json.dumps(arguments)) <= 1000 else {}  # long ones are not repeated
+    assert (result.tool, result.arguments) == (tool[:80], echoed)
 
 
 def test_what_the_model_claims_to_have_got_is_no_result(task: Task) -> None:
