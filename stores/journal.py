@@ -169,7 +169,7 @@ class JournalWriter:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if not lines or self._failure is not None:
             return
-        block = b"".join(lines)
+        block = b"".join(lines) if len(lines) > 1 else lines[0]
         try:
             written = os.write(self._file, block)
         except OSError as problem:
