@@ -24,7 +24,7 @@ GRACE_S = 30.0
 """So long is tried for a request that comes when all has been refused for longer than anyone is patient."""
 
 MOST_AT_ONCE = 32
-_SHORTEST_NAP_S = 0.005
+_SHORTEST_NAP_S = 0.01
 """Waking costs more than all that is decided; at high rates a few requests go at each."""
 
 
