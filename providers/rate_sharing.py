@@ -42,6 +42,7 @@ ANSWER_WITHIN_S = 2.0
 """Who keeps the limit and does not answer in this time is taken to be stopped; then each goes on by itself."""
 
 TRY_AGAIN_S = 5.0
+FORGOTTEN_S = 86_400.0
 _SOON_S = 0.05
 
 
@@ -86,7 +87,18 @@ def meeting_place() -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is not this user's alone")
+    _sweep(folder)
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what was left by processes that were killed a day ago or longer."""
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > FORGOTTEN_S and (lock := take_lock(path)) is not None:
+                path.with_suffix(".sock").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                os.close(lock)
 
 
 class SharedSource:

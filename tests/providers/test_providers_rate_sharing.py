@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -209,6 +210,24 @@ def test_names_of_files_tell_no_key_and_the_folder_is_this_users_alone(
     folder.chmod(0o777)
     with pytest.raises(PermissionError, match="not this user's alone"):
         meeting_place()
+
+
+def test_what_killed_processes_left_is_swept_after_a_day_but_nothing_in_use(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+    folder = meeting_place()
+    used = limiter_at(folder)
+    (held,) = folder.glob("*.lock")
+    left = [folder / "dead.lock", folder / "dead.sock", folder / "young.lock"]
+    for path in left:
+        path.touch()
+    for path in (held, *left[:2]):
+        os.utime(path, (0, 0))
+    meeting_place()
+    assert [path.exists() for path in left] == [False, False, True]
+    assert held.exists()
+    used.close()
 
 
 def test_folder_that_cannot_be_used_is_told_and_the_limit_kept_by_oneself(place: Path) -> None:
