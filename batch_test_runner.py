@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trials.errors import Drained, ProviderError, StoreError
+from trials.per_cell import PerCell
 from trials.rows import Cost, Row, build_row, condition
 from trials.words import (
     HARNESS_ERROR,
     PROVIDER_ERROR,
     SCORED,
-    Cell,
     Completion,
     Deployment,
     Marked,
@@ -79,9 +79,8 @@ class TrialRunner:
         self._ask = ask
         self._record = record
         self._asked = asked
-        self._definition = workload.definition
-        # By identity, as a plan hands out the same cells again and again; the cell is kept, so its id stays its own.
-        self._conditions: dict[int, tuple[Cell, Row]] = {}
+        definition = workload.definition
+        self._condition = PerCell(lambda cell: condition(cell, definition))
 
     def run(self, work: Work) -> Row | None:
         """Run one trial to its end and return its row, or None if the run is draining and it stays pending.
@@ -152,12 +151,6 @@ class TrialRunner:
             event |= {"conversation": marked.conversation, "detail": marked.detail}
         self._record(event)
         return row
-
-    def _condition(self, cell: Cell) -> Row:
-        known = self._conditions.get(id(cell))
-        if known is None:
-            known = self._conditions[id(cell)] = (cell, condition(cell, self._definition))
-        return known[1]
 
 
 class WorkerPool:

@@ -250,6 +250,7 @@ class Supervisor:
             if slow:
                 self._read_journal(holder, set(slow))
                 slow = [one for one in slow if one in self._dispatcher.held(number)]
+            if slow:
                 self._dispatcher.hedge(idle.number, slow)
                 self._send(idle, slow)
                 text = f"{len(slow)} slow trials of shard {number} are tried on shard {idle.number} as well"

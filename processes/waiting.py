@@ -20,7 +20,7 @@ class Waiting:
 
     def add(self, numbers: range) -> int:
         """Let a range wait, and return how many of it do: not those that are done."""
-        left = sum(number not in self._done for number in numbers)
+        left = sum(number not in self._done for number in numbers) if self._done else len(numbers)
         if left:
             self._ranges.append(numbers)
         self._left += left

@@ -215,8 +215,9 @@ class ChatClient:
 
 @dataclass(slots=True, kw_only=True)
 class _Tries:
-    """How a request has fared so far. ``refused`` counts 429s in a row, which began at ``refused_from`` or later;
-    ``provider_ms`` is the time of the last attempt.
+    """How a request has fared so far.
+
+    ``refused`` counts 429s in a row, which began at ``refused_from`` or later; ``provider_ms`` is the last attempt's.
     """
 
     began: float

@@ -103,16 +103,19 @@ class RateLimiter:
             raise Drained("the run is stopping")
         came = self._clock.now()
         first = came if began is None else began
+        wait_s: float | None = None
         with self._lock:
-            if not self._line and (permits := self._source.permits((tokens,))[0]):
-                return permits[0]
+            if not self._line:
+                permits, wait_s = self._source.permits((tokens,))
+                if permits:
+                    return permits[0]
             place = _Place(tokens, stop)
             self._line.append(place)
             place.leads = len(self._line) == 1
         if not place.leads:
             place.woken.acquire()
         if place.permit is None:
-            self._lead(place, first, patience_s)
+            self._lead(place, first, patience_s, wait_s)
         permit = place.permit
         assert permit is not None
         permit.waited_s = self._clock.now() - came
@@ -153,19 +156,24 @@ class RateLimiter:
         """How many threads wait for leave now."""
         return len(self._line)
 
-    def _lead(self, place: _Place, first: float, patience_s: float) -> None:
-        """Hand out permits until this place has its own. A place that is not in line any more has been let go."""
+    def _lead(self, place: _Place, first: float, patience_s: float, wait_s: float | None) -> None:
+        """Hand out permits until this place has its own. A place that is not in line any more has been let go.
+
+        ``wait_s`` is how long there will be none, if that has just been asked.
+        """
         try:
             while True:
                 if place.stop.is_set():
                     raise Drained("the run is stopping")
-                wait_s = self._hand_out()
+                if wait_s is None:
+                    wait_s = self._hand_out()
                 if place.permit is not None:
                     return
                 since, now = self._source.refusing_since, self._clock.now()
                 if since is not None and now >= max(since + patience_s, first + min(GRACE_S, patience_s)):
                     raise ProviderError(f"nothing but 429s for {now - since:.0f} s", kind="rate_limited", attempts=0)
                 self._clock.wait(place.stop, max(wait_s, _SHORTEST_NAP_S))
+                wait_s = None
         finally:
             self._pass_on(place)
 

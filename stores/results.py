@@ -65,11 +65,6 @@ class ResultsStore:
         for part in self._trials():
             yield from read_part(part, names)
 
-    def all_rows(self, names: Sequence[str] | None = None) -> Iterator[Row]:
-        """Yield every row there is, replaced ones too."""
-        for part in (*self._trials(), *self._history()):
-            yield from read_part(part, names)
-
     def counting(self, run: RunDirectory, names: Sequence[str] = tuple(FIELDS)) -> Iterator[Row]:
         """Yield the row that counts for a run of every trial key it has: of a fresh run only what it asked itself.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trials.digest import digest
 from trials.errors import UsageError
+from trials.per_cell import PerCell
 from trials.words import FULL, Cell, Chat, Marked, Trial
 from workflows import answers, prompts, reliability, scoring, wording
 from workflows.dialogue import Transcript, converse
@@ -36,7 +37,7 @@ class WorkflowWorkload:
         self._order = lru_cache(maxsize=1024)(self._eligible_order)
         self._content = lru_cache(maxsize=16384)(_content_digest)
         self._asked = lru_cache(maxsize=65536)(_asked_digest)
-        self._cells: dict[int, tuple[Cell, tuple[Any, ...], list[Any]]] = {}
+        self._said = PerCell(lambda cell: (_as_asked(cell), [cell.model, cell.origin, asdict(cell.sampling)]))
 
     @cached_property
     def definition(self) -> str:
@@ -67,11 +68,7 @@ class WorkflowWorkload:
             raise UsageError(f"no task of type {cell.task_type} {lack}; choose others with --task-types")
         epoch, place = divmod(instance, len(tasks))
         task = tasks[place]
-        known = self._cells.get(id(cell))
-        if known is None:  # by identity: a plan hands out the same cells again and again, and what is kept keeps its id
-            whom = [cell.model, cell.origin, asdict(cell.sampling)]
-            known = self._cells[id(cell)] = (cell, _as_asked(cell), whom)
-        _, as_asked, whom = known
+        as_asked, whom = self._said(cell)
         key = digest([self._asked(as_asked, task), self._rules, self._content(task), whom, cell.seed, epoch])
         return Trial(number=number, trial_key=key, cell=cell, task_id=task.task_id, epoch=epoch)
 
