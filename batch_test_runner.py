@@ -38,10 +38,16 @@ Record = Callable[[dict[str, Any]], object]
 
 
 class Ask(Protocol):
-    """Get one completion for a trial. Raises ProviderError or Drained."""
+    """Get one completion for a trial. ``judge`` and ``told`` are those of ``Chat``. Raises ProviderError or Drained."""
 
     def __call__(
-        self, trial: Trial, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None
+        self,
+        trial: Trial,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        judge: bool = False,
+        told: Mapping[str, Any] | None = None,
     ) -> Completion: ...
 
 
@@ -112,14 +118,22 @@ class TrialRunner:
     def _chat(self, work: Work, cost: Cost) -> Callable[..., Completion]:
         index = 0
 
-        def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion:
+        def chat(
+            messages: Sequence[Message],
+            tools: Sequence[Mapping[str, Any]] | None = None,
+            *,
+            judge: bool = False,
+            told: Mapping[str, Any] | None = None,
+        ) -> Completion:
             nonlocal index
-            replayed = index < len(work.earlier)
-            completion = work.earlier[index] if replayed else self._ask(work.trial, messages, tools)
+            if index < len(work.earlier):
+                completion = work.earlier[index]
+            else:
+                completion = self._ask(work.trial, messages, tools, judge=judge, told=told)
             # Those of an earlier process are recorded again, so that each journal can be replayed by itself.
             self._record({"kind": "completion", "number": work.trial.number, "index": index, "completion": completion})
             index += 1
-            cost.add(completion)
+            cost.add(completion, judge=judge)
             return completion
 
         return chat

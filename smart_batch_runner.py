@@ -14,14 +14,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
 from processes.messages import Message
 from processes.one_core import OneCore
-from trials.errors import Drained, RunnerError, StoreError, UsageError
+from trials.errors import Drained, RunnerError, StoreError
 from trials.plan import TrialPlan
 from trials.progress import ShardProgress, ending
 from trials.words import Completion, Deployment, Trial, Workload
@@ -30,12 +30,10 @@ from trials.words import Message as ChatMessage
 if TYPE_CHECKING:
     import logging
 
-    from providers.client import ChatClient
+    from processes.asking import Asking
     from providers.keys import Environment
-    from providers.rates import RateLimiter
     from stores.journal import JournalWriter
     from stores.run_directory import RunDirectory
-    from telemetry.attempts import Meter
     from trials.spec import ShardOrder
 
 TICK_S = 0.05
@@ -76,30 +74,24 @@ class Shard:
         plan: TrialPlan,
         deployment: Deployment,
         workload: Workload,
-        client: ChatClient,
-        limiter: RateLimiter,
+        asking: Asking,
         journal: JournalWriter,
-        trial_header: Callable[[Trial], str],
         feed: Feed,
-        meter: Meter,
         log: logging.Logger,
         drain_timeout_s: float,
     ) -> None:
         self._plan = plan
-        self._tells_trials = deployment.simulated
-        self._client = client
-        self._limiter = limiter
+        self._workload = workload
+        self._asking = asking
         self._journal = journal
-        self._trial_header = trial_header
         self._feed = feed
-        self._meter = meter
         self._log = log
         self._drain_timeout_s = drain_timeout_s
         self._runner = TrialRunner(workload, self._ask, self._record, Asked.of(deployment))
         self._pool = WorkerPool(
             self._work,
             max_workers=deployment.workers,
-            saturated=lambda: limiter.waiting > 0,
+            saturated=lambda: asking.model.limiter.waiting > 0,
             on_low=self._nudge,
         )
         self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
@@ -162,16 +154,7 @@ class Shard:
     def _handle(self, message: Message) -> None:
         kind = message["type"]
         if kind == "assign":
-            begun: Mapping[str, Sequence[Mapping[str, Any]]] = message["begun"]
-            now = time.time()
-            self._pool.add(
-                Work(
-                    trial=self._plan.trial(number),
-                    earlier=tuple(Completion.from_json(one) for one in begun.get(str(number), ())),
-                    queued_at=now,
-                )
-                for number in message["trials"]
-            )
+            self._pool.add(self._work_of(message["trials"], message["begun"]))
             self._wanted_at = 0.0
         elif kind == "recall":
             self._let_go(message["count"], running=message["running"])
@@ -182,6 +165,23 @@ class Shard:
             self._finishing = True
         elif kind == "drain":
             self._drain_asked = True
+
+    def _work_of(self, numbers: Sequence[int], begun: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Work]:
+        """Yield what was handed out, with the completions it has from an earlier process or from the cache."""
+        now = time.time()
+        trials = [self._plan.trial(number) for number in numbers]
+        earlier = {int(number): tuple(map(Completion.from_json, told)) for number, told in begun.items()}
+        for number, reply in self._cached(trial for trial in trials if trial.number not in earlier).items():
+            earlier[number] = (reply,)
+        for trial in trials:
+            yield Work(trial=trial, earlier=earlier.get(trial.number, ()), queued_at=now)
+
+    def _cached(self, trials: Iterable[Trial]) -> Mapping[int, Completion]:
+        """Look up the first replies of many trials at once, where that can be done before they begin."""
+        if not self._asking.caches:
+            return {}
+        openings = ((trial, self._workload.opening(trial)) for trial in trials)
+        return self._asking.look_up({trial.number: (trial, asked) for trial, asked in openings if asked is not None})
 
     def _let_go(self, count: int, *, running: bool) -> None:
         """Give back trials that have not begun; if asked to, half of those that run, each after its reply in flight."""
@@ -199,7 +199,7 @@ class Shard:
         for number in numbers:
             if (stop := self._running.get(number)) is not None:
                 stop.set()
-        self._limiter.recheck()
+        self._asking.recheck()
 
     def _nobody_waits(self) -> bool:
         """Whether all that runs has an answer from another shard."""
@@ -249,13 +249,18 @@ class Shard:
         self._journal.append(event)
 
     def _ask(
-        self, trial: Trial, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] | None
+        self,
+        trial: Trial,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        judge: bool = False,
+        told: Mapping[str, Any] | None = None,
     ) -> Completion:
         stop = self._running[trial.number]
         if self._failure or self._leaving or stop.is_set():
             raise Drained("this trial is to halt here")
-        header = self._trial_header(trial) if self._tells_trials else ""
-        return self._client.ask(messages, tools, sampling=trial.cell.sampling, stop=stop, trial_header=header)
+        return self._asking.ask(trial, messages, tools, judge=judge, told=told, stop=stop)
 
     def _report(self) -> None:
         """Make what has ended durable, then tell it."""
@@ -280,7 +285,7 @@ class Shard:
             self._feed.send("progress", progress=self._progress().to_json())
 
     def _progress(self) -> ShardProgress:
-        limiter, meter = self._limiter, self._meter
+        limiter, meter = self._asking.model.limiter, self._asking.model.meter
         self._counts.in_flight = self._pool.busy
         self._counts.workers = self._pool.threads
         self._counts.requests = meter.requests
@@ -312,54 +317,25 @@ class Shard:
             self._journal.close()
         except StoreError as problem:
             self._log.error("%s", problem)
-        self._limiter.close()
+        self._asking.close()
 
 
 def open_shard(
     run: RunDirectory, number: int, order: ShardOrder, *, feed: Feed, workload: Workload, environment: Environment
 ) -> Shard:
     """Wire one shard together. Raises UsageError without a key, StoreError if its journal is in use."""
-    from providers.client import ChatClient
-    from providers.keys import find_key, missing_message
-    from providers.rate_sharing import shared_limiter
-    from providers.transport import open_transport
-    from providers.wire import trial_header
+    from processes.asking import open_asking, secrets_of
     from stores.journal import JournalWriter
-    from telemetry.attempts import Meter
     from telemetry.logs import open_log
 
-    deployment = order.deployment
-    key = find_key(deployment, environment)
-    if key is None:
-        raise UsageError(missing_message([deployment], environment))
-    log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=[key.secret.reveal()])
-    log.info("asks %s as %s at %s", deployment.model, deployment.name, deployment.base_url)
-    meter = Meter(log if order.debug else None)
-    limiter = shared_limiter(
-        deployment,
-        key,
-        order.rate_mode,
-        on_change=lambda change: log.info("limit %.1f/s: %s", change.rate, change.reason),
-        note=log.info,
-    )
-    client = ChatClient(
-        deployment=deployment,
-        key=key,
-        limiter=limiter,
-        transport=open_transport(order.transport),
-        observe=meter.seen,
-        patience_s=order.patience_s,
-    )
+    log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=secrets_of(order, environment))
     return Shard(
         plan=TrialPlan(run.spec, workload),
         workload=workload,
-        deployment=deployment,
-        client=client,
-        limiter=limiter,
+        deployment=order.deployment,
+        asking=open_asking(order, run.spec, environment, log),
         journal=JournalWriter(run.journal_path(number)),
-        trial_header=trial_header,
         feed=feed,
-        meter=meter,
         log=log,
         drain_timeout_s=order.drain_timeout_s,
     )
@@ -379,9 +355,8 @@ def serve_supervisor(run_path: Path, number: int) -> int:
     order = ShardOrder.from_json(run.read_json(f"shards/{number:02d}/shard.json"))
     parent = Parent(sys.stdin.fileno(), sys.stdout.fileno(), silence_s=order.silence_s)
     try:
-        shard = open_shard(
-            run, number, order, feed=parent, workload=open_workload(run.spec), environment=Environment.read()
-        )
+        workload = open_workload(run.spec, run.banks_dir)
+        shard = open_shard(run, number, order, feed=parent, workload=workload, environment=Environment.read())
     except RunnerError as problem:
         parent.send("fatal", message=str(problem), everyone=False)
         return EXIT_CANNOT_WORK

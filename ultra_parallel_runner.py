@@ -94,6 +94,34 @@ def explain(trial_key: str, results_dir: str) -> int:
 
 
 @cli.command()
+@click.argument("run_a")
+@click.argument("run_b")
+@click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
+@click.option("--export", metavar="FILE", help="Write all changed items to a .csv, .jsonl or .parquet file.")
+@click.option("--top", default="20", show_default=True, metavar="N", help="How many changed items are shown.")
+def compare(run_a: str, run_b: str, logs_dir: str, export: str | None, top: str) -> int:
+    """Say which answers changed from RUN_A to RUN_B (runs or results stores), and whether that is more than chance."""
+    from commands.compare import compare_runs
+    from commands.values import whole
+
+    return compare_runs(run_a, run_b, logs_dir=logs_dir, export=export, top=whole("--top", top, 0, 10**6))
+
+
+@cli.command()
+@click.option("--results-dir", default="results", show_default=True, help="The results store.")
+@click.option("--run", metavar="RUN", help="Only this run's rows.")
+@click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
+@click.option("--least", default="0.5", show_default=True, metavar="P", help="List labels at least this likely to be wrong.")
+@click.option("--export", metavar="FILE", help="Write the list to a .csv, .jsonl or .parquet file, for relabelling.")
+def audit(results_dir: str, run: str | None, logs_dir: str, least: str, export: str | None) -> int:
+    """List questions whose label is probably wrong: several models agree with each other, and not with it."""
+    from commands.audit import run_audit
+    from commands.values import number
+
+    return run_audit(results_dir, run=run, logs_dir=logs_dir, least=number("--least", least, 0, 1), export=export)
+
+
+@cli.command()
 @click.argument("task_ids", nargs=-1)
 @click.option("--task-types", default="all", show_default=True, help="Only these kinds of task.")
 @click.option("--tools", metavar="NAMES", help="Only tasks that need all of these tools.")

@@ -28,7 +28,7 @@ from providers.wire import build_request, read_reply
 from stores.journal import JournalWriter
 from telemetry.attempts import Meter
 from trials.plan import TrialPlan
-from trials.spec import RunSpec
+from trials.spec import RunSpec, WorkflowSpec
 from trials.words import Completion, Deployment, Sampling
 from workflows.workload import WorkflowWorkload
 
@@ -75,11 +75,13 @@ def stages(url: str, folder: Path) -> dict[str, float]:
     workload, deployment, stop, sampling = WorkflowWorkload(), deployment_at(url), threading.Event(), Sampling()
     spec = RunSpec(
         models=("local",),
-        prompt_types=("baseline",),
-        difficulties=("easy",),
-        task_types=TASK_TYPES,
-        tool_success_rates=(0.8,),
-        num_instances=TRIALS // len(TASK_TYPES),
+        asks=WorkflowSpec(
+            prompt_types=("baseline",),
+            difficulties=("easy",),
+            task_types=TASK_TYPES,
+            tool_success_rates=(0.8,),
+            num_instances=TRIALS // len(TASK_TYPES),
+        ),
         sampling={"local": sampling},
         definition=workload.definition,
     )
@@ -94,9 +96,9 @@ def stages(url: str, folder: Path) -> dict[str, float]:
     request = build_request(deployment, KEY, messages[:2], None, sampling)
     events: list[Any] = []
     asked = Asked.of(deployment)
-    TrialRunner(workload, lambda *_: said, events.append, asked).run(Work(trial=trials[0]))
+    TrialRunner(workload, lambda *_, **__: said, events.append, asked).run(Work(trial=trials[0]))
 
-    def ask(trial: Any, told: Any, tools: Any) -> Completion:
+    def ask(trial: Any, told: Any, tools: Any, **more: Any) -> Completion:
         return client.ask(told, tools, sampling=sampling, stop=stop)
 
     runner, unrecorded = (TrialRunner(workload, ask, record, asked) for record in (journal.append, lambda event: None))

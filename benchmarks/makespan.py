@@ -27,9 +27,9 @@ from typing import Any
 from processes.dispatch import Dispatcher
 from processes.supervisor import Replay, Start, Supervisor
 from trials.digest import uniform
-from trials.plan import TrialPlan
+from trials.plan import Group, TrialPlan
 from trials.progress import ShardProgress
-from trials.spec import RunSpec
+from trials.spec import RunSpec, WorkflowSpec
 from trials.words import Cell, Chat, Marked, Sampling, Trial
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -262,8 +262,13 @@ class NoWorkload:
 
     definition = ""
 
-    def trial(self, cell: Cell, instance: int, number: int) -> Trial:
-        return Trial(number=number, trial_key=str(number), cell=cell, task_id="", epoch=0)
+    def groups(self, spec: RunSpec) -> list[Group]:
+        assert isinstance(spec.asks, WorkflowSpec)
+        cell = Cell(model="m", prompt_type="optimal", tool_success_rate=0.8, difficulty="easy", task_type="simple_task")
+        return [Group(phase=0, model="m", cells=(cell,), counts=(spec.asks.num_instances,))]
+
+    def trial(self, group: Group, number: int) -> Trial:
+        return Trial(number=number, trial_key=str(number), cell=group.cells[0], task_id="", epoch=0)
 
     def run(self, trial: Trial, chat: Chat) -> Marked:
         raise NotImplementedError
@@ -273,11 +278,13 @@ def plan_of(requests: int) -> TrialPlan:
     """Return a plan whose trials make about this many requests."""
     spec = RunSpec(
         models=("m",),
-        prompt_types=("optimal",),
-        difficulties=("easy",),
-        task_types=("simple_task",),
-        tool_success_rates=(0.8,),
-        num_instances=requests // 4,
+        asks=WorkflowSpec(
+            prompt_types=("optimal",),
+            difficulties=("easy",),
+            task_types=("simple_task",),
+            tool_success_rates=(0.8,),
+            num_instances=requests // 4,
+        ),
         sampling={"m": Sampling()},
         definition="",
     )

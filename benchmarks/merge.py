@@ -33,7 +33,7 @@ from stores.journal import JournalWriter
 from stores.results import open_store
 from stores.run_directory import RunDirectory, open_or_create, open_run, runs_in
 from trials.plan import TrialPlan
-from trials.spec import RunSpec
+from trials.spec import RunSpec, WorkflowSpec
 from trials.words import Completion, Message, Sampling, Trial
 from workflows.tasks import TASK_TYPES
 from workflows.workload import WorkflowWorkload
@@ -48,11 +48,13 @@ def make_run(folder: Path, results: int) -> RunDirectory:
     """Make a run of at least so many trials."""
     spec = RunSpec(
         models=("local",),
-        prompt_types=("baseline", "optimal"),
-        difficulties=("easy",),
-        task_types=TASK_TYPES,
-        tool_success_rates=(0.8,),
-        num_instances=-(-results // CELLS),
+        asks=WorkflowSpec(
+            prompt_types=("baseline", "optimal"),
+            difficulties=("easy",),
+            task_types=TASK_TYPES,
+            tool_success_rates=(0.8,),
+            num_instances=-(-results // CELLS),
+        ),
         sampling={"local": Sampling()},
         definition=WorkflowWorkload().definition,
     )
@@ -65,7 +67,7 @@ def events(run: RunDirectory, numbers: Sequence[int]) -> Iterator[Event]:
     plan = TrialPlan(run.spec, workload)
     told: list[Event] = []
 
-    def ask(trial: Trial, messages: Sequence[Message], tools: Any) -> Completion:
+    def ask(trial: Trial, messages: Sequence[Message], tools: Any, **more: Any) -> Completion:
         return Completion(text=TEXT, reported_model="local", prompt_tokens=250, completion_tokens=16, provider_ms=200.0)
 
     asked = Asked(provider="local", deployment="local", simulated=False)

@@ -84,8 +84,13 @@ Once = Callable[[Running, int, Path], Spent]
 """Ask so many samples of a server, store them below a folder, check that they are there."""
 
 
-def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Spent:
-    """Run a program to its end in a folder and measure it. Raises CannotRun with its last words if it fails."""
+def run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, *, may_fail: bool = False
+) -> Spent:
+    """Run a program to its end in a folder and measure it. Raises CannotRun with its last words if it fails.
+
+    ``may_fail`` lets it end with exit code 1, as a run does of which some trials have no score.
+    """
     with (folder / "output.log").open("w+b") as output:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -95,7 +100,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | N
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
-        if process.returncode:
+        if process.returncode and not (may_fail and process.returncode == 1):
             output.seek(0)
             last = output.read().decode(errors="replace").strip().splitlines()[-1:]
             raise CannotRun(f"exit code {process.returncode}: {''.join(last)[:200]}")

@@ -62,7 +62,7 @@ def workload(control: bool = False) -> WorkflowWorkload:
 def play(where: Cell, instance: int, skill: Skill, dialect: str = "tag", *, control: bool = False) -> Marked:
     """Run one trial against a simulated model."""
     source = workload(control)
-    trial = source.trial(where, instance, instance)
+    trial = source.nth(where, instance, instance)
     return source.run(trial, chat_of(trial, SimulatedModel(skill=skill, dialect=dialect)))
 
 
@@ -108,7 +108,7 @@ def ground_truth() -> list[str]:
             full, truth, count = 0, 0.0, 0
             for task_type, instance in product(TASK_TYPES, range(PER_TYPE)):
                 where = cell(task_type, seed=seed)
-                trial = workload().trial(where, instance, instance)
+                trial = workload().nth(where, instance, instance)
                 truths[trial.task_id] = truths.get(trial.task_id) or truth_of(trial.task_id, where, skill)
                 truth += truths[trial.task_id]
                 full += play(where, instance, skill).outcome == FULL

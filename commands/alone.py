@@ -111,16 +111,16 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
         for sibling in request.shards():
             if sibling != number:
                 dispatcher.close(sibling)
-        deployment = request.shards()[number]
+        deployment, judge = request.shards()[number], request.judge
         if request.spec.simulated and not request.simulator_url:
             own = stack.enter_context(OwnSimulator(run.shard_dir(number) / "simulator.log", request.spec))
-            deployment = simulated(deployment, own.url)
+            deployment, judge = simulated(deployment, own.url), simulated(judge, own.url) if judge else None
         display = choose_display(sys.stdout)
         stack.callback(display.close)
         yield Alone(
             run=run,
             number=number,
-            order=request.options.order(number, deployment),
+            order=request.options.order(number, deployment, judge),
             ledger=ledger,
             dispatcher=dispatcher,
             begun=begun(run, now.pending()),

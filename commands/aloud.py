@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,18 +17,14 @@ from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import resolve
 from commands.simulation import OwnSimulator
 from commands.values import whole
+from processes.asking import Asking, open_asking
 from providers.catalog import simulated
-from providers.client import ChatClient
-from providers.keys import Environment, find_key
-from providers.rates import limiter_for
-from providers.transport import open_transport
-from providers.wire import trial_header
+from providers.keys import Environment
 from telemetry.wording import clean
-from trials.errors import ProviderError, UsageError
+from trials.errors import ProviderError
 from trials.plan import TrialPlan
 from trials.rows import Row
-from trials.words import SCORED, Completion, Deployment, Message, Trial
-from workflows.workload import WorkflowWorkload
+from trials.words import SCORED, Completion, Deployment, Message, Trial, Workload
 
 Run = Callable[[Trial], Row | None]
 SHOWN = ("coverage", "order", "execution", "recovery", "efficiency")
@@ -36,17 +33,25 @@ SHOWN = ("coverage", "order", "execution", "recovery", "efficiency")
 class Aloud:
     """Prints what is new in a conversation whenever it is sent, and each reply."""
 
-    def __init__(self, client: ChatClient) -> None:
-        self._client = client
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
         self._stop = threading.Event()
         self._printed = 0
 
-    def ask(self, trial: Trial, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None) -> Completion:
+    def ask(
+        self,
+        trial: Trial,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        *,
+        judge: bool = False,
+        told: Mapping[str, Any] | None = None,
+    ) -> Completion:
         """Ask for a completion, printing both sides."""
+        if judge:
+            self._printed = 0  # a judge is asked in a conversation of its own
         self._print(messages)
-        completion = self._client.ask(
-            messages, tools, sampling=trial.cell.sampling, stop=self._stop, trial_header=trial_header(trial)
-        )
+        completion = self._asking.ask(trial, messages, tools, judge=judge, told=told, stop=self._stop)
         calls = [{"name": call.name, "arguments": call.arguments} for call in completion.tool_calls]
         self._print([*messages, {"role": "assistant", "content": completion.text, "tool_calls": calls}])
         return completion
@@ -65,30 +70,22 @@ class Aloud:
         self._printed = len(messages)
 
 
-def run_aloud(
-    values: Mapping[str, Any], count: str, make_run: Callable[[WorkflowWorkload, Aloud, Deployment], Run]
-) -> int:
+def run_aloud(values: Mapping[str, Any], count: str, make_run: Callable[[Workload, Aloud, Deployment], Run]) -> int:
     """Run the first trials of a run and print them; return the exit code."""
     environment = Environment.read()
     request = resolve(values, environment)
     plan = TrialPlan(request.spec, request.workload)
     wanted = whole("--count", count, 1, len(plan))
     with ExitStack() as stack:
-        deployment = request.deployments[0]
+        deployment, judge = request.deployments[0], request.judge
         if request.spec.simulated and not request.simulator_url:
             log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "simulator.log"
-            deployment = simulated(deployment, stack.enter_context(OwnSimulator(log, request.spec)).url)
-        key = find_key(deployment, environment)
-        if key is None:
-            raise UsageError(f"no key for {deployment.name}")
-        client = ChatClient(
-            deployment=deployment,
-            key=key,
-            limiter=limiter_for(deployment.qps, request.options.rate_mode),
-            transport=open_transport(request.options.transport),
-            observe=lambda seen: None,
-        )
-        aloud = Aloud(client)
+            url = stack.enter_context(OwnSimulator(log, request.spec)).url
+            deployment, judge = simulated(deployment, url), simulated(judge, url) if judge else None
+        order = request.options.order(1, deployment, judge)
+        asking = open_asking(order, request.spec, environment, logging.getLogger("aloud"))
+        stack.callback(asking.close)
+        aloud = Aloud(asking)
         run = make_run(request.workload, aloud, deployment)
         try:
             rows = [_one(plan.trial(number), run) for number in range(wanted)]

@@ -11,7 +11,7 @@ from commands.inspect_results import message_text, open_results
 from commands.options import EXIT_SCORED
 from telemetry.wording import clean
 from trials.rows import Row
-from trials.words import SCORED
+from trials.words import QUESTION, SCORED
 from workflows.scoring import SUCCESS_RULE
 
 SCORES = ("coverage", "order", "execution", "recovery", "efficiency")
@@ -32,6 +32,10 @@ def _explanation(row: Row, found: Mapping[str, Any]) -> Iterator[str]:
     detail: Mapping[str, Any] = found.get("detail") or {}
     yield f"trial {row['trial_key']}: {row['task_id']}, epoch {row['epoch']}" + ("  SIMULATED" * bool(row["simulated"]))
     yield ", ".join(f"{name} {clean(str(row[name]))}" for name in CONDITION if row[name] not in (None, ""))
+    if row["prompt_type"] == QUESTION:
+        yield from _conversation(found)
+        yield from _verdict(row, detail)
+        return
     yield from _plan(row, detail)
     yield from _conversation(found)
     yield from _calls(detail)
@@ -64,6 +68,19 @@ def _calls(detail: Mapping[str, Any]) -> Iterator[str]:
         order = "" if call["in_order"] else ", out of order"
         why = f": {clean(call['reason'])}" if call["reason"] else ""
         yield f"  turn {call['turn']}  {clean(call['tool'])}  {place}{order}  {luck}  → {call['end']}{why}"
+
+
+def _verdict(row: Row, detail: Mapping[str, Any]) -> Iterator[str]:
+    """Say how the reply to a question was marked."""
+    if row["status"] != SCORED:
+        yield f"\n{row['status']}: {clean(row['error_message'] or '', LONGEST_LINE)}"
+        return
+    cached = " (the reply came out of the cache)" if row["cache_hits"] else ""
+    yield f"\n{row['outcome']}" + (f" ({row['error_category']})" if row["error_category"] else "") + cached
+    yield f"  answer    {clean(row['answer'] or '(none)', LONGEST_LINE)}"
+    yield f"  expected  {'(no label)' if row['target'] is None else clean(row['target'], LONGEST_LINE)}"
+    yield f"  score     {row['score']:.4g}"
+    yield from (f"  {name:<9} {clean(str(value), LONGEST_LINE)}" for name, value in detail.items())
 
 
 def _marks(row: Row, detail: Mapping[str, Any]) -> Iterator[str]:

@@ -106,6 +106,10 @@ class Ledger:
                 if number is not None:
                     yield number, row
 
+    def plans(self, trial_keys: Sequence[str]) -> list[bool]:
+        """Return which of these trials the plan has."""
+        return [number is not None for number in self._index.numbers(trial_keys)]
+
     @cached_property
     def _index(self) -> TrialIndex:
         return TrialIndex(self.plan.trial(number).trial_key for number in range(len(self.plan)))

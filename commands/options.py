@@ -32,10 +32,27 @@ _WHAT = (
     click.option("--tool-protocol", metavar="NAME", help="tags or native.  [default: tags]"),
     click.option("--temperature", metavar="T", help="Sampling temperature.  [default: the catalog's]"),
     click.option("--max-tokens", metavar="N", help="Longest reply in tokens.  [default: the catalog's]"),
+    click.option("--extra", "extra", multiple=True, metavar="NAME=VALUE", help="A further request field; repeatable."),
     click.option("--task-library", metavar="FILE", help="Tasks of your own, in WorkflowBench's or PILOT-Bench's JSON."),
     click.option("--tool-registry", metavar="FILE", help="Tools of your own, for --task-library."),
-    click.option("--skip-invalid", is_flag=True, help="Use the valid tasks of a file that has invalid ones, too."),
+    click.option("--skip-invalid", is_flag=True, help="Use what is valid in a file of tasks or questions."),
     click.option("--seed", metavar="N", help="Decides tasks and tool luck.  [default: 42]"),
+)
+_QUESTIONS = (
+    click.option("--questions", metavar="PATH", help="Ask a question bank: Parquet, JSON Lines, CSV; local or s3://."),
+    click.option(
+        "--columns", metavar="ROLE=NAME,…", help="Which column is what, e.g. question=problem,answer=solution."
+    ),
+    click.option(
+        "--template", metavar="NAME|FILE", help="plain, math, choice, or a Jinja2 file.  [default: what fits]"
+    ),
+    click.option("--system", metavar="TEXT|@FILE", help="A system message before each question."),
+    click.option("--few-shot", metavar="PATH[:N]", help="N worked examples from another bank.  [default: N = 5]"),
+    click.option("--limit", metavar="N", help="Only the first N questions."),
+    click.option("--scorer", metavar="NAME", help="What marks answers.  [default: choice, normalised or none]"),
+    click.option("--scorer-option", "scorer_options", multiple=True, metavar="NAME=VALUE", help="E.g. tolerance=0.01."),
+    click.option("--epochs", metavar="N", help="How often each question is asked.  [default: 1]"),
+    click.option("--judge-model", metavar="NAME", help="A model that marks the answers, under limits of its own."),
 )
 _WHO = (
     click.option("--simulate", is_flag=True, help="Ask the built-in simulator instead of a provider; needs no key."),
@@ -60,11 +77,19 @@ _HOW = (
     click.option("--hedge", is_flag=True, help="In the tail, try slow trials on a second deployment as well."),
     click.option("--timeout", metavar="S", help="Seconds per HTTP attempt.  [default: the catalog's, 150]"),
     click.option("--transport", metavar="NAME", help="auto, curl or requests.  [default: auto: curl where it is]"),
+    click.option(
+        "--cache", metavar="URL", help="off, sqlite:PATH, redis://HOST:PORT or redis+cluster://.  [default: off]"
+    ),
+    click.option("--cache-ttl", metavar="TIME", help="How long a cached reply is used, e.g. 30m.  [default: 1h]"),
     click.option("--retry-errors", is_flag=True, help="Ask trials again that failed in the harness itself."),
     click.option("--fresh", is_flag=True, help="Ask everything again; earlier results are kept as history."),
 )
 _WHERE = (
     click.option("--storage-format", metavar="FORM", help="parquet or json.  [env: STORAGE_FORMAT; default: parquet]"),
+    click.option(
+        "--from-manifest", metavar="FILE", help="Repeat the run of this manifest; refused if an input differs."
+    ),
+    click.option("--output", metavar="URL", help="Write the rows there, too: delta:PATH, s3://…, openai-batch:FILE."),
     click.option("--results-dir", metavar="DIR", help="[default: results, with --simulate results/simulated]"),
     click.option("--logs-dir", metavar="DIR", help="Where run directories are made.  [default: logs]"),
 )
@@ -72,7 +97,7 @@ _WHERE = (
 
 def run_options(command: F) -> F:
     """Add every option that says what is asked, of whom, how, and where results go."""
-    for option in reversed(_WHAT + _WHO + _HOW + _WHERE):
+    for option in reversed(_WHAT + _QUESTIONS + _WHO + _HOW + _WHERE):
         command = option(command)
     return command
 

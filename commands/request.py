@@ -6,40 +6,57 @@ the environment, except the look-up of keys by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.values import name_of, names_of, nearest, number, split, whole
+from commands.question_options import question_spec, refuse_other_kind
+from commands.values import duration, name_of, nearest, number, pairs, whole
+from commands.whom import check_keys, deployments_for, entries_of, judge_of, origins_of
+from commands.workflow_options import workflow_spec
 from trials.errors import UsageError
 from trials.plan import TrialPlan
-from trials.spec import RunOptions, RunSpec
-from trials.words import Cell, Deployment, Sampling, Workload
+from trials.spec import QuestionSpec, RunOptions, RunSpec, WorkflowSpec
+from trials.words import Deployment, Sampling, Workload
 
 if TYPE_CHECKING:
-    from providers.catalog import Catalog, Entry
+    from providers.catalog import Entry
     from providers.keys import Environment
-    from workflows.workload import WorkflowWorkload
 
-MOST_INSTANCES = 100_000
 MOST_TRIALS = 20_000_000
+_NAMED = ("temperature", "max_tokens")
+_OURS = {
+    "model": "; give --model",
+    "messages": "",
+    "tools": "; banks ask in words alone",
+    "stream": "",
+    "n": "; give --epochs",
+    "temperature": "; give --temperature",
+    "max_tokens": "; give --max-tokens",
+}
 RATE_MODES, BALANCES, FORMS = ("adaptive", "fixed"), ("pull", "even"), ("parquet", "json")
-TOOL_PROTOCOLS = ("tags", "native")
 Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A checked run: what is asked, how, of whom, and where results go. ``simulator_url`` is empty for our own."""
+    """A checked run: what is asked, how, of whom, who judges, and where results go.
+
+    ``simulator_url`` is empty for our own, ``output`` if the results store is enough. ``given`` are the
+    options as the user wrote them.
+    """
 
     spec: RunSpec
-    workload: WorkflowWorkload
+    workload: Workload
     options: RunOptions
     deployments: tuple[Deployment, ...]
+    judge: Deployment | None
     results_dir: Path
     logs_dir: Path
     simulator_url: str = ""
+    output: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def shards(self) -> dict[int, Deployment]:
         """Return the deployments by shard number, from 1."""
@@ -50,23 +67,70 @@ class Request:
         return {shard: deployment.model for shard, deployment in self.shards().items()}
 
 
-def resolve(values: Values, environment: Environment, *, need_keys: bool = True) -> Request:
-    """Check everything the user wrote. Raises UsageError for the first thing that is wrong."""
+def resolve(
+    values: Values,
+    environment: Environment,
+    *,
+    need_keys: bool = True,
+    banks_dir: Path | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Request:
+    """Check everything the user wrote, and prepare the question bank if one is asked, below ``banks_dir``.
+
+    Raises UsageError for the first thing that is wrong. ``tell`` hears of what is passed over.
+    """
+    from commands.manifest import check_same, with_manifest
     from commands.workloads import open_workload
     from providers.catalog import load_catalog
+    from stores.run_directory import BANKS
 
     _refuse_empty(values)
+    if values["from_manifest"]:
+        values = with_manifest(values)
+    refuse_other_kind(values)
     catalog = load_catalog(Path(values["catalog"]) if values["catalog"] else None)
-    entries = _entries(values, catalog)
+    entries = entries_of(values, catalog)
+    judges = [judge] if (judge := judge_of(values, catalog)) else []
     simulated = values["simulate"] or bool(values["simulator_url"])
-    spec = replace(_spec(values, entries, simulated), origins=_origins(values, entries, environment))
-    workload = open_workload(spec)
-    spec = replace(spec, definition=workload.definition)
+    asks: WorkflowSpec | QuestionSpec | None = None if values["questions"] else workflow_spec(values)
     options = _options(values, environment)
-    deployments = _deployments(entries, spec, options, environment, values["simulator_url"])
+
+    def deployments_of(some: list[Entry], options: RunOptions) -> tuple[Deployment, ...]:
+        return deployments_for(
+            some,
+            options,
+            environment,
+            n_prompt_types=len(asks.prompt_types) if isinstance(asks, WorkflowSpec) else 1,
+            simulated=simulated,
+            simulator_url=values["simulator_url"] or "",
+        )
+
+    deployments = deployments_of(entries, options)
+    judging = deployments_of(judges, replace(options, shards=1, qps=None, max_workers=None))
     if need_keys:
-        _check_keys(deployments, environment)
+        check_keys((*deployments, *judging), environment)
     options = replace(options, debug_shards=_debug_shards(environment, len(deployments)))
+    logs_dir = Path(values["logs_dir"] or "logs")
+    banks_dir = banks_dir or logs_dir / BANKS
+    parameters: Mapping[str, Any] = {}
+    if asks is None:
+        asks, parameters = question_spec(values, banks_dir, tell)
+    spec = RunSpec(
+        models=tuple(entry.model for entry in entries),
+        asks=asks,
+        sampling={
+            **{judge.model: judge.sampling for judge in judges},
+            **{entry.model: _sampling(values, entry, parameters) for entry in entries},
+        },
+        definition="",
+        seed=whole("--seed", values["seed"] or "42", 0, 2**63 - 1),
+        simulated=simulated,
+        origins=origins_of(values, [*judges, *entries], environment),
+    )
+    workload = open_workload(spec, banks_dir)
+    spec = replace(spec, definition=workload.definition)
+    if values["from_manifest"]:
+        check_same(values, spec, workload.inputs())
     _check_size(spec, workload)
     results = values["results_dir"] or ("results/simulated" if simulated else "results")
     return Request(
@@ -74,18 +138,13 @@ def resolve(values: Values, environment: Environment, *, need_keys: bool = True)
         workload=workload,
         options=options,
         deployments=deployments,
+        judge=next(iter(judging), None),
         results_dir=Path(results),
-        logs_dir=Path(values["logs_dir"] or "logs"),
+        logs_dir=logs_dir,
         simulator_url=values["simulator_url"] or "",
+        output=values["output"] or "",
+        given=values,
     )
-
-
-def _origins(values: Values, entries: list[Entry], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return who serves each model: its provider or, for a model that is in no catalog, the endpoint."""
-    if values["base_url"] or values["api_key_env"]:
-        endpoint = values["base_url"] or environment.get("OPENAI_BASE_URL") or "openai"
-        return {entry.model: endpoint.rstrip("/") for entry in entries}
-    return {entry.model: entry.provider for entry in entries}
 
 
 def _refuse_empty(values: Values) -> None:
@@ -97,70 +156,32 @@ def _refuse_empty(values: Values) -> None:
             raise UsageError(f"--{flag.replace('_', '-')}: the value is empty")
 
 
-def _entries(values: Values, catalog: Catalog) -> list[Entry]:
-    models = split(values["models"])
-    if not models:
-        raise UsageError(f"--model: name at least one model, for example {next(iter(catalog.models))}")
-    if values["base_url"] and (values["simulate"] or values["simulator_url"]):
-        raise UsageError("--base-url and --simulate exclude each other; leave one of them out")
-    if values["base_url"] or values["api_key_env"]:
-        found = [catalog.adhoc(model, values["base_url"], values["api_key_env"]) for model in models]
-        if values["base_url"] and not values["api_key_env"]:
-            # No key of another endpoint is sent there by default.
-            raise UsageError("--base-url: name the variable that holds its key with --api-key-env NAME")
-        return found
-    return [catalog.model(model) for model in models]
-
-
-def _spec(values: Values, entries: list[Entry], simulated: bool) -> RunSpec:
-    from workflows.flaws import SEVERITIES
-    from workflows.prompts import PROMPT_GROUPS, PROMPT_TYPES
-    from workflows.tasks import DIFFICULTIES
-
-    rates = split(values["tool_success_rates"]) or ("0.8",)
-    return RunSpec(
-        models=tuple(entry.model for entry in entries),
-        prompt_types=names_of("--prompt-types", values["prompt_types"] or "optimal", PROMPT_TYPES, PROMPT_GROUPS),
-        difficulties=names_of("--difficulty", values["difficulty"] or "easy", DIFFICULTIES, {"all": DIFFICULTIES}),
-        task_types=_task_types(values),
-        tool_success_rates=tuple(dict.fromkeys(number("--tool-success-rate", rate, 0, 1) for rate in rates)),
-        num_instances=whole("--num-instances", values["num_instances"] or "20", 1, MOST_INSTANCES),
-        sampling={entry.model: _sampling(values, entry) for entry in entries},
-        definition="",
-        severity=name_of("--severity", values["severity"] or "severe", SEVERITIES),
-        tool_protocol=name_of("--tool-protocol", values["tool_protocol"] or "tags", TOOL_PROTOCOLS),
-        seed=whole("--seed", values["seed"] or "42", 0, 2**63 - 1),
-        simulated=simulated,
-        drawn_for=values.get("drawn_for", ()),
-        task_library=_absolute(values["task_library"]),
-        tool_registry=_absolute(values["tool_registry"]),
-        skip_invalid=values["skip_invalid"],
-    )
-
-
-def _task_types(values: Values) -> tuple[str, ...]:
-    """Return the types that were named; without a name all, as far as a library of the user's own has tasks of them."""
-    from commands.workloads import open_library
-    from workflows.tasks import TASK_TYPES
-
-    if values["task_types"] is not None or not values["task_library"]:
-        return names_of("--task-types", values["task_types"] or "all", TASK_TYPES, {"all": TASK_TYPES})
-    files = _absolute(values["task_library"]), _absolute(values["tool_registry"])
-    library = open_library(*files, skip_invalid=values["skip_invalid"])
-    return tuple(name for name in TASK_TYPES if library.of_type(name))
-
-
-def _absolute(path: str | None) -> str:
-    return str(Path(path).resolve()) if path else ""
-
-
-def _sampling(values: Values, entry: Entry) -> Sampling:
-    sampling = entry.sampling
-    if values["temperature"] is not None:
-        sampling = replace(sampling, temperature=number("--temperature", values["temperature"], 0, 2))
-    if values["max_tokens"] is not None:
-        sampling = replace(sampling, max_tokens=whole("--max-tokens", values["max_tokens"], 1, 10**7))
+def _sampling(values: Values, entry: Entry, parameters: Mapping[str, Any]) -> Sampling:
+    """Return how a model samples: as the flags say, else the bank's own file, else the catalog."""
+    further = {name: value for name, value in parameters.items() if name not in _NAMED}
+    sampling = replace(entry.sampling, extra={**entry.sampling.extra, **further, **_extra(values)})
+    temperature = values["temperature"] if values["temperature"] is not None else parameters.get("temperature")
+    longest = values["max_tokens"] if values["max_tokens"] is not None else parameters.get("max_tokens")
+    if temperature is not None:
+        sampling = replace(sampling, temperature=number("--temperature", str(temperature), 0, 2))
+    if longest is not None:
+        sampling = replace(sampling, max_tokens=whole("--max-tokens", str(longest), 1, 10**7))
     return sampling
+
+
+def _extra(values: Values) -> dict[str, Any]:
+    """Return further request fields. A value is read as JSON, and as plain text where it is none."""
+    import orjson
+
+    found: dict[str, Any] = {}
+    for name, text in pairs("--extra", values["extra"]).items():
+        if name in _OURS:
+            raise UsageError(f"--extra: {name!r} is set by the runner itself{_OURS[name]}")
+        try:
+            found[name] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            found[name] = text
+    return found
 
 
 def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
@@ -180,6 +201,8 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         hedge=values["hedge"],
         patience_s=600.0 if values["patience"] is None else number("--patience", values["patience"], 0.1, 86_400),
         transport=_transport(values["transport"] or "auto"),
+        cache=_cache(values["cache"] or "off"),
+        cache_ttl_s=duration("--cache-ttl", values["cache_ttl"] or "1h"),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
     )
@@ -191,6 +214,14 @@ def _transport(given: str) -> str:
     name = name_of("--transport", given, TRANSPORTS)
     check_installed(name)
     return name
+
+
+def _cache(url: str) -> str:
+    if url != "off":
+        from stores.reply_cache import check_cache
+
+        check_cache(url)
+    return url
 
 
 def _whole_or_none(values: Values, name: str, most: int) -> int | None:
@@ -210,64 +241,6 @@ def _setting(
     return name_of(variable, environment.get(variable) or valid[0], valid)
 
 
-def _deployments(
-    entries: list[Entry], spec: RunSpec, options: RunOptions, environment: Environment, simulator_url: str
-) -> tuple[Deployment, ...]:
-    from providers.catalog import deployments_of, simulated
-    from providers.endpoints import url_problem
-
-    if simulator_url and (problem := url_problem(simulator_url)):
-        raise UsageError(f"--simulator-url {problem}")
-    found = [
-        deployment
-        for entry in entries
-        for deployment in deployments_of(
-            entry,
-            n_prompt_types=len(spec.prompt_types),
-            rate_mode=options.rate_mode,
-            environment=environment,
-            shards=options.shards,
-            max_workers=options.max_workers,
-            qps=options.qps,
-            timeout_s=options.timeout_s,
-            max_attempts=options.max_attempts,
-        )
-    ]
-    if spec.simulated:
-        # Port 0 stands for the simulator that the supervisor starts; its address is filled in then.
-        found = [simulated(one, simulator_url or "http://127.0.0.1:0") for one in found]
-    return _staggered(found, options)
-
-
-def _staggered(deployments: list[Deployment], options: RunOptions) -> tuple[Deployment, ...]:
-    """Give each shard its delay after the one before: shards of one model wait for each other, models do not."""
-    from providers.catalog import STAGGER_S
-
-    delays = (0.0, *options.stagger_s) if options.stagger_s and options.stagger_s[0] != 0 else options.stagger_s
-    delays = delays or STAGGER_S
-    place: dict[str, int] = {}
-    staggered = []
-    for deployment in deployments:
-        nth = place[deployment.model] = place.get(deployment.model, -1) + 1
-        staggered.append(replace(deployment, start_delay_s=delays[min(nth, len(delays) - 1)]))
-    return tuple(staggered)
-
-
-def _check_keys(deployments: tuple[Deployment, ...], environment: Environment) -> None:
-    from providers.keys import find_key, missing_message
-
-    message = missing_message(deployments, environment)
-    if not message:
-        return
-    usable = 0
-    for deployment in deployments:
-        if find_key(deployment, environment) is None:
-            break
-        usable += 1
-    hint = f" ({usable} of {len(deployments)} keys are set: --shards {usable} uses just those)" if usable else ""
-    raise UsageError(message + hint)
-
-
 def _debug_shards(environment: Mapping[str, str], count: int) -> tuple[int, ...]:
     text = environment.get("DEBUG_PROCESS_NUM")
     if text:
@@ -282,11 +255,6 @@ def _check_size(spec: RunSpec, workload: Workload) -> None:
     planned = len(TrialPlan(spec, workload))
     if planned > MOST_TRIALS:
         raise UsageError(
-            f"--num-instances: {planned:,} trials are more than sensible ({MOST_TRIALS:,}); "
-            f"ask fewer instances, or split the run by model"
+            f"{planned:,} trials are more than sensible ({MOST_TRIALS:,}); ask fewer instances, questions or epochs, "
+            f"or split the run by model"
         )
-
-
-def planned_cells(spec: RunSpec, workload: Workload) -> list[Cell]:
-    """Return every cell of a run's plan, in order."""
-    return [cell for group in TrialPlan(spec, workload).groups for cell in group.cells]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from commands.ledger import Ledger
+from stores.output import write_output
 from stores.totals import TALLIED
+from telemetry.question_tables import render_questions
+from telemetry.question_tally import TALLIED as QUESTION_FIELDS
+from telemetry.question_tally import QuestionTally
 from telemetry.tables import render_results
 from trials.accounting import CellKey, Tally, rate_name
 from trials.plan import TrialPlan
 from trials.rows import variant
-from trials.spec import RunSpec
+from trials.spec import QuestionSpec, RunSpec
 from trials.words import Cell
 
 
@@ -24,24 +29,44 @@ def key_of_cell(cell: Cell) -> CellKey:
 def planned_of(plan: TrialPlan) -> Counter[CellKey]:
     """Return how many trials each cell of a plan has."""
     planned: Counter[CellKey] = Counter()
-    for group in plan.groups:
-        planned.update({key_of_cell(cell): group.num_instances for cell in group.cells})
+    for cell, count in plan.cells():
+        planned[key_of_cell(cell)] += count
     return planned
 
 
 def tally_of(spec: RunSpec, ledger: Ledger) -> Tally:
     """Return the figures of a run, cells without a row included."""
-    cells = [cell for group in ledger.plan.groups for cell in group.cells]
-    tally = Tally(planned_of(ledger.plan), {key_of_cell(cell): variant(cell, spec.definition) for cell in cells})
+    variants = {key_of_cell(cell): variant(cell, spec.definition) for cell, _ in ledger.plan.cells()}
+    tally = Tally(planned_of(ledger.plan), variants)
     for _, row in ledger.rows(("trial_key", *TALLIED)):
         tally.add(row)
     return tally
 
 
+def question_tally_of(asks: QuestionSpec, ledger: Ledger) -> QuestionTally:
+    """Return the figures of a run over a question bank, subjects without a row included."""
+    planned: Counter[tuple[str, str]] = Counter()
+    for cell, count in ledger.plan.cells():
+        planned[cell.model, cell.task_type] += count
+    tally = QuestionTally(planned, epochs=asks.epochs)
+    for _, row in ledger.rows(("trial_key", *QUESTION_FIELDS)):
+        tally.add(row)
+    return tally
+
+
+def print_written(output: str, ledger: Ledger, environment: Mapping[str, str]) -> None:
+    """Write a run's rows where ``--output`` says, and tell how many were new there."""
+    written = write_output(output, ledger.store, ledger.run, environment=environment, tell=print, wanted=ledger.plans)
+    print(f"output    {output}: {written:,} rows written")
+
+
 def print_results(spec: RunSpec, ledger: Ledger) -> None:
     """Print the table of a run and where everything was written."""
     store = ledger.store
-    render_results(tally_of(spec, ledger).cells(), sys.stdout, simulated=spec.simulated)
+    if isinstance(spec.asks, QuestionSpec):
+        render_questions(question_tally_of(spec.asks, ledger).figures(), sys.stdout, simulated=spec.simulated)
+    else:
+        render_results(tally_of(spec, ledger).cells(), sys.stdout, simulated=spec.simulated)
     print(f"rows      {store.trials_dir}{'/*.parquet' if store.form == 'parquet' else '/*.jsonl'}")
     print(f"summary   {store.path / 'summary.json'}")
     print(f"run       {_short(ledger.run.path)}")

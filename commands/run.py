@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from commands.ledger import Ledger, Standing, open_places, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
-from commands.request import Request, planned_cells, resolve
-from commands.results import print_results
+from commands.request import Request, resolve
+from commands.manifest import note_reported_models, write_manifest
+from commands.results import print_results, print_written
 from commands.simulation import OwnSimulator
 from commands.under_way import RunUnderWay
 from processes.dispatch import even_split
 from providers.catalog import simulated
 from providers.keys import Environment, find_key
+from stores.output import check_output
 from stores.run_directory import RunDirectory
 from telemetry.live import Display, choose_display
 from telemetry.tables import PlanRow, render_plan
@@ -28,7 +32,9 @@ from trials.words import SCORED, Deployment
 def dry_run(values: Mapping[str, Any]) -> int:
     """Print the plan as a table; start and write nothing."""
     environment = Environment.read()
-    print_plan(resolve(values, environment, need_keys=False), environment)
+    with tempfile.TemporaryDirectory() as scratch:
+        request = resolve(values, environment, need_keys=False, banks_dir=Path(scratch), tell=print)
+        print_plan(request, environment)
     return EXIT_SCORED
 
 
@@ -51,7 +57,7 @@ def print_plan(request: Request, environment: Environment) -> None:
     ]
     caption = f"{len(plan)} trials, rate mode {request.options.rate_mode}"
     render_plan(rows, sys.stdout, caption=caption, start_when_ready=request.options.stagger_s is None)
-    for line in _eligibility(request):
+    for line in request.workload.remarks(request.spec):
         print(line)
 
 
@@ -65,9 +71,14 @@ class Ended:
 
 def run(values: Mapping[str, Any]) -> int:
     """Do what the user asked, from the first check to the result table; return the exit code."""
-    request = resolve(values, Environment.read())
+    environment = Environment.read()
+    request = resolve(values, environment, tell=print)
+    if request.output:
+        check_output(request.output, environment)
     ended = run_request(request)
     print_results(request.spec, ended.ledger)
+    if request.output:
+        print_written(request.output, ended.ledger, environment)
     return ended.exit_code
 
 
@@ -79,6 +90,7 @@ def run_request(request: Request) -> Ended:
         display = choose_display(sys.stdout)
         stack.callback(display.close)
         take_in(store, request.logs_dir, directory, display.note)
+        write_manifest(directory, request)
         plan = TrialPlan(request.spec, request.workload)
         ledger = Ledger(plan, store, directory)
         before = ledger.standing()
@@ -89,18 +101,20 @@ def run_request(request: Request) -> Ended:
         else:
             display.note(f"run {directory.run_id} is finished: every trial has a result, nothing is asked again")
         display.close()
+        note_reported_models(ledger)
         return Ended(ledger=ledger, exit_code=_exit_code(supervisor, ledger.standing(), len(plan)))
 
 
 def _supervise(
     request: Request, plan: TrialPlan, before: Standing, directory: RunDirectory, display: Display, stack: ExitStack
 ) -> RunUnderWay:
-    deployments = request.shards()
+    deployments, judge = request.shards(), request.judge
     if request.spec.simulated and not request.simulator_url:
         own = stack.enter_context(OwnSimulator(directory.path / "simulator.log", request.spec))
         deployments = {number: simulated(one, own.url) for number, one in deployments.items()}
+        judge = simulated(judge, own.url) if judge else None
     for number, deployment in deployments.items():
-        order = request.options.order(number, deployment)
+        order = request.options.order(number, deployment, judge)
         directory.shard_dir(number)
         directory.write_json(f"shards/{number:02d}/shard.json", order.to_json())
     run = RunUnderWay(request, plan, before, directory, display, deployments)
@@ -141,14 +155,3 @@ def _key_name(deployment: Deployment, environment: Environment) -> str:
         return "(simulated)"
     key = find_key(deployment, environment)
     return key.name if key else f"{deployment.key_names[0]} (not set)"
-
-
-def _eligibility(request: Request) -> list[str]:
-    """Say for which cells some tasks cannot carry the flaw and are replaced by others."""
-    lines: dict[str, None] = {}
-    for cell in planned_cells(request.spec, request.workload):
-        eligible, total = request.workload.eligible(cell)
-        if eligible < total:
-            text = f"{cell.prompt_type} ({cell.severity}): {eligible} of {total} {cell.task_type} tasks are eligible"
-            lines[text] = None
-    return list(lines)

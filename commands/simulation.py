@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from trials.errors import RunnerError
-from trials.spec import RunSpec
+from trials.spec import RunSpec, WorkflowSpec
 
 _ROOT = Path(__file__).resolve().parent.parent
 _GRACE_S = 5.0
@@ -21,13 +21,10 @@ class OwnSimulator:
 
     def __init__(self, log_path: Path, spec: RunSpec) -> None:
         """Start one that knows the tasks of a spec. Raises RunnerError if it does not start."""
-        own = {"--task-library": spec.task_library, "--tool-registry": spec.tool_registry}
-        files = [word for flag, path in own.items() if path for word in (flag, path)]
-        skip = ["--skip-invalid"] if spec.skip_invalid else []
         log_file = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes", *files, *skip],
+                [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes", *_files(spec)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
@@ -59,3 +56,13 @@ class OwnSimulator:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _files(spec: RunSpec) -> list[str]:
+    """Return the options that name the user's own tasks and tools; a question comes with its request."""
+    asks = spec.asks
+    if not isinstance(asks, WorkflowSpec):
+        return []
+    own = {"--task-library": asks.task_library, "--tool-registry": asks.tool_registry}
+    files = [word for flag, path in own.items() if path for word in (flag, path)]
+    return [*files, "--skip-invalid"] if asks.skip_invalid else files

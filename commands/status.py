@@ -72,7 +72,7 @@ def _last_view(run: RunDirectory) -> RunView:
 
 def _at_rest(run: RunDirectory, view: RunView, logs_dir: Path) -> RunView:
     """Return the picture of a run that no process works on, counted afresh from its journals."""
-    workload = open_workload(run.spec)
+    workload = open_workload(run.spec, run.banks_dir)
     if run.spec.definition != workload.definition:
         return replace(view, state="ended", message="made by another version of the benchmark; counts as it left them")
     store = read_store(run.results_dir)

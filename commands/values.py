@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from trials.errors import UsageError
 
+_LONGEST_S = 366 * 86_400
+
 
 def split(values: str | Iterable[str] | None) -> tuple[str, ...]:
     """Return the items of comma lists, stripped, without repeats, in order."""
@@ -45,6 +47,19 @@ def names_of(
     return tuple(dict.fromkeys(member for item in items for member in known[name_of(flag, item, known)]))
 
 
+def pairs(flag: str, items: Iterable[str]) -> dict[str, str]:
+    """Return ``NAME=VALUE`` items as a dict."""
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{flag}: {item!r} is not of the form NAME=VALUE")
+        if name.strip() in found:
+            raise UsageError(f"{flag}: {name.strip()!r} is given twice")
+        found[name.strip()] = value.strip()
+    return found
+
+
 def whole(flag: str, text: str, low: int, high: int) -> int:
     """Return a whole number within [low, high]."""
     try:
@@ -65,3 +80,13 @@ def number(flag: str, text: str, low: float, high: float) -> float:
     if not (math.isfinite(value) and low <= value <= high):
         raise UsageError(f"{flag}: {text} is outside {low:g} to {high:,g}")
     return value + 0.0  # makes -0.0 the same as 0.0
+
+
+def duration(flag: str, text: str) -> float:
+    """Return seconds from ``90``, ``90s``, ``30m``, ``1h`` or ``2d``."""
+    unit_s = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(text[-1:].lower())
+    try:
+        value = float(text) if unit_s is None else float(text[:-1]) * unit_s
+    except ValueError:
+        raise UsageError(f"{flag}: {text!r} is not a time such as 90s, 30m, 1h or 2d") from None
+    return number(flag, str(value), 0.1, _LONGEST_S)

@@ -6,16 +6,35 @@ from functools import lru_cache
 from pathlib import Path
 
 from trials.errors import UsageError
-from trials.spec import RunSpec
+from trials.spec import QuestionSpec, RunSpec
+from trials.words import Workload
 from workflows.libraries import MOST_BYTES, Document, library_from
 from workflows.tasks import TaskLibrary
-from workflows.workload import WorkflowWorkload
 
 
-def open_workload(spec: RunSpec) -> WorkflowWorkload:
+def open_workload(spec: RunSpec, banks_dir: Path) -> Workload:
     """Return the workload of a spec. Raises UsageError if a file it names cannot be used."""
-    library = open_library(spec.task_library, spec.tool_registry, skip_invalid=spec.skip_invalid)
-    return WorkflowWorkload(library, control_for=spec.drawn_for)
+    if isinstance(spec.asks, QuestionSpec):
+        return _questions(spec, spec.asks, banks_dir)
+    from workflows.workload import WorkflowWorkload
+
+    asks = spec.asks
+    library = open_library(asks.task_library, asks.tool_registry, skip_invalid=asks.skip_invalid)
+    return WorkflowWorkload(library, control_for=asks.drawn_for)
+
+
+def _questions(spec: RunSpec, asks: QuestionSpec, banks_dir: Path) -> Workload:
+    from questions.bank import open_bank
+    from questions.scorers import open_scorer
+    from questions.workload import QuestionWorkload
+
+    bank = open_bank(banks_dir / f"{asks.bank}.arrow")
+    scorer = open_scorer(asks.scorer, asks.scorer_options)
+    if not asks.judge:
+        return QuestionWorkload(bank, spec, scorer)
+    from questions.judging import Judge
+
+    return QuestionWorkload(bank, spec, scorer, Judge())
 
 
 @lru_cache(maxsize=8)

@@ -22,6 +22,7 @@ from trials.errors import ProviderError
 from trials.words import Completion, Deployment, Message, Sampling, ToolCall, Trial
 
 TRIAL_HEADER = "x-simulated-trial"
+_LONGEST_HEADER = 30_000
 _SHOWN_CHARACTERS = 300
 _READ_CHARACTERS = 5000
 
@@ -30,11 +31,15 @@ _ACCESS = frozenset({401, 402, 403, 404, 405, 410})
 _PASSING = frozenset({409, 425})
 
 
-def trial_header(trial: Trial) -> str:
-    """Return what a simulator is told of a trial: compact ASCII JSON for the header ``TRIAL_HEADER``."""
+def trial_header(trial: Trial, told: Mapping[str, Any] | None = None) -> str:
+    """Return what a simulator is told of a trial: compact ASCII JSON for the header ``TRIAL_HEADER``.
+
+    ``told`` is what the workload adds; it is left out where it would make the header too long to be sent.
+    """
     cell = trial.cell
     said = {"key": trial.trial_key, "task": trial.task_id, "epoch": trial.epoch, "seed": cell.seed, "model": cell.model}
-    return json.dumps(said, separators=(",", ":"))
+    header = json.dumps({**said, **told} if told else said, separators=(",", ":"))
+    return header if len(header) <= _LONGEST_HEADER else json.dumps(said, separators=(",", ":"))
 
 
 def build_request(

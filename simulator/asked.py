@@ -2,20 +2,24 @@
 
 The OpenAI form is POST …/chat/completions with ``Authorization: Bearer KEY``; Azure's is POST
 /openai/deployments/NAME/chat/completions?api-version=… with the key in ``api-key``. Both as the vendors' API
-references have them.
+references have them. What the runner tells a simulator beside the messages comes in the trial header; of a question
+that is its answer, of an answer to judge whether it is right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
+from trials.digest import digest
 from trials.words import Message
 
 TRIAL_HEADER = "x-simulated-trial"
+MAX_HEADER_BYTES = 64 * 2**10
+STYLES = ("plain", "bare", "boxed", "letter", "json")
 ORDINARY_SEED = 42
 
 
@@ -30,10 +34,20 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a simulated model is told of a question: the right answer, a letter if there are choices; and its style."""
+
+    answer: str
+    choices: tuple[str, ...] = ()
+    style: str = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Which trial a request belongs to.
 
-    ``trial_key`` is empty for a client that sends no trial header, ``task_id`` if no task is known.
+    ``trial_key`` is empty for a client that sends no trial header, ``task_id`` if no task is known. ``question`` is
+    there if the trial asks one; ``judged`` if an answer is to be judged, and is then what a perfect judge would say.
     """
 
     trial_key: str
@@ -41,6 +55,8 @@ class Identity:
     epoch: int
     seed: int
     model: str
+    question: Question | None = None
+    judged: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +102,7 @@ def read_asked(
     return Asked(
         key=key,
         deployment=deployment,
-        identity=read_identity(header) if header else guess_identity(messages, deployment, find_task),
+        identity=_identity(header, messages) if header else guess_identity(messages, deployment, find_task),
         messages=messages,
         tools=value.get("tools") or (),
         turn=sum(one["role"] == "assistant" for one in messages),
@@ -103,9 +119,33 @@ def read_identity(header: str) -> Identity:
             epoch=int(value["epoch"]),
             seed=int(value["seed"]),
             model=str(value["model"]),
+            question=_question(value["question"]) if "question" in value else None,
+            judged=_judged(value["judge"]) if "judge" in value else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Refused(400, "invalid_request_error", f"The {TRIAL_HEADER} header is malformed.") from error
+
+
+def _identity(header: str, messages: Sequence[Message]) -> Identity:
+    """Read the trial header. Each text that a judge is shown counts as a trial of its own."""
+    identity = read_identity(header)
+    if identity.judged is None:
+        return identity
+    return replace(identity, trial_key=digest([identity.trial_key, messages[-1]["content"]]))
+
+
+def _question(value: Mapping[str, Any]) -> Question:
+    answer = str(value["answer"]).strip()
+    choices, style = value.get("choices") or [], value.get("style", "plain")
+    if not isinstance(choices, list) or style not in STYLES:
+        raise ValueError
+    return Question(answer=answer, choices=tuple(map(str, choices)), style=style)
+
+
+def _judged(value: Mapping[str, Any]) -> bool:
+    if not isinstance(value["correct"], bool):
+        raise TypeError
+    return value["correct"]
 
 
 def guess_identity(messages: Sequence[Message], model: str, find_task: Callable[[str], str]) -> Identity:

@@ -1,7 +1,8 @@
 """The simulated models: how skilled each is, and in which dialect it speaks. Data is in models.toml.
 
-The numbers are made up: plausible, and distinct, so that a report has something to tell apart. They say nothing of
-the real models whose names they bear.
+``p_answer`` is the share of questions that a model knows the answer of, ``p_right`` if the table does not say;
+``p_judge`` the share of answers that it judges rightly. The numbers are made up: plausible, and distinct, so that a
+report has something to tell apart. They say nothing of the real models whose names they bear.
 """
 
 from __future__ import annotations
@@ -16,24 +17,42 @@ from typing import Any
 from trials.errors import UsageError
 
 DEFAULT = "default"
+_REASONING = frozenset({"tags", "field"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skill:
-    """How often a simulated model does well; all are probabilities. The procedure is in brain.py."""
+    """How often a simulated model does well; all are probabilities. See brain.py, and answering.py for the last two."""
 
     p_right: float
     p_follow: float
     p_recover: float
     p_arguments: float
+    p_answer: float | None = None
+    p_judge: float = 0.95
+
+    @property
+    def answering(self) -> float:
+        """The probability of a right answer to a question, if one is given."""
+        return self.p_right if self.p_answer is None else self.p_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedModel:
-    """A skill and a dialect, which vary apart: the first decides what is done, the second how it is written."""
+    """A skill and a dialect, which vary apart: the first decides what is done, the second how it is written.
+
+    ``reasoning`` is where it thinks aloud before it answers a question: in ``tags`` of its text, in a ``field`` of the
+    reply, or nowhere if empty; a model that does so in its dialect always thinks.
+    """
 
     skill: Skill
     dialect: str
+    reasoning: str = ""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether an answer comes with a thought."""
+        return bool(self.reasoning) or self.dialect == "think"
 
 
 class ModelTable:
@@ -100,15 +119,17 @@ def _model(
     entry: Mapping[str, Any], base: SimulatedModel | None, where: str, dialects: frozenset[str]
 ) -> SimulatedModel:
     skills = [field.name for field in fields(Skill)]
+    words = {"dialect": dialects, "reasoning": _REASONING}
     for name, value in entry.items():
-        if name == "dialect":
-            if value not in dialects:
-                raise UsageError(f"{where}: dialect {value!r} is none of {', '.join(sorted(dialects))}")
+        if name in words:
+            if not isinstance(value, str) or value not in words[name]:
+                raise UsageError(f"{where}: {name} {value!r} is none of {', '.join(sorted(words[name]))}")
         elif name not in skills:
-            raise UsageError(f"{where}: {name!r} is none of dialect, {', '.join(skills)}")
+            raise UsageError(f"{where}: {name!r} is none of {', '.join((*words, *skills))}")
         elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             raise UsageError(f"{where}: {name} = {value!r} is not a number from 0 to 1")
-    values = {name: float(value) for name, value in entry.items() if name != "dialect"}
+    values = {name: float(value) for name, value in entry.items() if name not in words}
+    said = {name: entry[name] for name in words if name in entry}
     if base is None:
-        return SimulatedModel(skill=Skill(**values), dialect=entry["dialect"])
-    return replace(base, skill=replace(base.skill, **values), dialect=entry.get("dialect", base.dialect))
+        return SimulatedModel(skill=Skill(**values), **said)
+    return replace(base, skill=replace(base.skill, **values), **said)

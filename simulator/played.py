@@ -25,7 +25,13 @@ def chat_of(trial: Trial, model: SimulatedModel) -> Chat:
         model=trial.cell.model,
     )
 
-    def chat(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion:
+    def chat(
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        judge: bool = False,
+        told: Mapping[str, Any] | None = None,
+    ) -> Completion:
         plain = [{**one, "content": one.get("content") or ""} for one in messages]
         turn = sum(one["role"] == "assistant" for one in plain)
         asked = Asked(key="", deployment="", identity=identity, messages=plain, tools=tools or (), turn=turn)

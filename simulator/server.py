@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
-from simulator.asked import Asked, Refused, read_asked, read_key
+from simulator.asked import MAX_HEADER_BYTES, Asked, Refused, read_asked, read_key
 from simulator.broken import answer_broken
 from simulator.faults import FaultPlan
 from simulator.latency import Latency
@@ -135,7 +135,11 @@ async def serve(
     """Serve until ``stop`` is set. ``announce`` is told the address. Raises OSError if it cannot be bound."""
     # Without handler_cancellation a client that gave up would leave its request hanging here.
     runner = web.AppRunner(
-        simulator.application(), access_log=None, handler_cancellation=True, shutdown_timeout=CLOSE_WITHIN_S
+        simulator.application(),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=CLOSE_WITHIN_S,
+        max_field_size=MAX_HEADER_BYTES,
     )
     await runner.setup()
     try:

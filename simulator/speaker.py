@@ -1,6 +1,7 @@
 """From a request to what the simulated model says: reads the conversation, lets the brain choose, writes the call.
 
 What is decided depends on seed, task, epoch, turn, results and plan alone; the dialect comes last and changes nothing.
+Questions and judgements go to answering.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
+from simulator.answering import answer, judge
 from simulator.asked import Asked
 from simulator.brain import Brain
 from simulator.dice import SeededDice
@@ -21,7 +23,10 @@ from workflows.tasks import Task, TaskLibrary, builtin_library
 
 NATIVE_DIALECTS = ("openai_tool_calls", "function_call")
 
-UNKNOWN_TASK = "I am a simulated model. I know the built-in work orders, and this is none of them."
+UNKNOWN_TASK = (
+    "I am a simulated model. I know the built-in work orders and the questions I am told the answer of, "
+    "and this is none of them."
+)
 FINISHED: Mapping[str, str] = MappingProxyType({"summary": "All that can be done is done."})
 
 
@@ -39,6 +44,15 @@ class Speaker:
 
     def __call__(self, asked: Asked) -> Spoken:
         """Return the reply to one request."""
+        identity = asked.identity
+        if identity.judged is not None:
+            return judge(identity, identity.judged, self._models.get(identity.model))
+        if identity.question is not None:
+            return answer(identity, identity.question, self._models.get(identity.model))
+        return self._act(asked)
+
+    def _act(self, asked: Asked) -> Spoken:
+        """Return the next step of a work order."""
         identity = asked.identity
         task = self._task(identity.task_id)
         results = _results(asked)

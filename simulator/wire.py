@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import orjson
 
@@ -18,11 +19,18 @@ from workflows.dialects import Spoken
 CHARS_PER_TOKEN = 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said(Spoken):
+    """What a model says that may think aloud in a field of its own, as DeepSeek's API has it."""
+
+    reasoning: str = ""
+
+
 def completion_body(asked: Asked, spoken: Spoken) -> bytes:
     """Return a chat completion. The id and the usage depend on the request alone."""
     message, finish_reason = _reply(spoken)
     prompt_tokens = sum(count_tokens(one) for one in asked.messages)
-    completion_tokens = count_tokens(message)
+    completion_tokens = count_tokens(message) + len(message.get("reasoning_content", "")) // CHARS_PER_TOKEN
     identity = asked.identity
     return orjson.dumps(
         {
@@ -44,7 +52,8 @@ def _reply(spoken: Spoken) -> tuple[Message, str]:
     """Return the reply's message and finish reason. A call without an id goes into the older ``function_call``."""
     functions = [{"name": call.name, "arguments": call.arguments} for call in spoken.tool_calls]
     if not functions:
-        return {"role": "assistant", "content": spoken.text}, "stop"
+        thought = {"reasoning_content": spoken.reasoning} if isinstance(spoken, Said) and spoken.reasoning else {}
+        return {"role": "assistant", "content": spoken.text, **thought}, "stop"
     message: Message = {"role": "assistant", "content": spoken.text or None}
     if not spoken.tool_calls[0].id:
         return {**message, "function_call": functions[0]}, "function_call"

@@ -27,6 +27,8 @@ from trials.digest import digest
 from trials.errors import StoreError, UsageError
 from trials.spec import SCHEMA_VERSION, RunSpec
 
+BANKS = "banks"
+"""The folder of a logs directory that holds prepared question banks; each is named after its digest."""
 _NAME_LENGTH = 80
 _PATIENCE_S = 0.5
 """Longer than ``is_idle`` holds a lock."""
@@ -80,6 +82,11 @@ class RunDirectory:
     def run_id(self) -> str:
         """The run's name, unique within its logs directory."""
         return self.path.name
+
+    @property
+    def banks_dir(self) -> Path:
+        """Where the question banks of this run and its neighbours are."""
+        return self.path.parent / BANKS
 
     def lock(self, *, shared: bool = False) -> ProcessLock:
         """Take the run for this process: a supervisor alone, shards that run by themselves together.
@@ -202,8 +209,7 @@ def runs_in(logs_dir: Path) -> Iterator[RunDirectory]:
 def run_name(spec: RunSpec, results_dir: Path) -> str:
     """Return a name that is safe as a path and says what is asked, ending in a digest."""
     models = "+".join(spec.models) if len(spec.models) <= 2 else f"{len(spec.models)}-models"
-    prompts = "+".join(spec.prompt_types) if len(spec.prompt_types) <= 2 else f"{len(spec.prompt_types)}-prompts"
-    readable = f"{'sim-' if spec.simulated else ''}{models}-{prompts}-x{spec.num_instances}"
+    readable = f"{'sim-' if spec.simulated else ''}{models}-{spec.asks.title}"
     safe = re.sub(r"[^A-Za-z0-9_+.-]+", "_", readable).lstrip(".-")[:_NAME_LENGTH]
     return f"{safe}-{digest([spec.to_json(), str(results_dir)], 4)}"
 

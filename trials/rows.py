@@ -49,10 +49,18 @@ FIELDS: dict[str, type] = {
     "tool_failures": int,
     "deviations": str,
     "plan_diff": str,
+    "answer": str,
+    "target": str,
+    "score": float,
+    "scorer_score": float,
     "requests": int,
     "attempts": int,
+    "cache_hits": int,
     "prompt_tokens": int,
     "completion_tokens": int,
+    "judge_requests": int,
+    "judge_prompt_tokens": int,
+    "judge_completion_tokens": int,
     "queue_ms": float,
     "rate_wait_ms": float,
     "retry_wait_ms": float,
@@ -76,8 +84,12 @@ class Cost:
 
     requests: int = 0
     attempts: int = 0
+    cache_hits: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    judge_requests: int = 0
+    judge_prompt_tokens: int = 0
+    judge_completion_tokens: int = 0
     queue_ms: float = 0.0
     rate_wait_ms: float = 0.0
     retry_wait_ms: float = 0.0
@@ -86,10 +98,16 @@ class Cost:
     ended_at: float = 0.0
     reported_model: str = ""
 
-    def add(self, completion: Completion) -> None:
-        """Count one completion, fresh or replayed."""
+    def add(self, completion: Completion, *, judge: bool = False) -> None:
+        """Count one completion, fresh or replayed; a judge's counts for itself, and takes none of the model's time."""
+        if judge:
+            self.judge_requests += 1
+            self.judge_prompt_tokens += completion.prompt_tokens
+            self.judge_completion_tokens += completion.completion_tokens
+            return
         self.requests += 1
         self.attempts += completion.attempts
+        self.cache_hits += completion.cached
         self.prompt_tokens += completion.prompt_tokens
         self.completion_tokens += completion.completion_tokens
         self.rate_wait_ms += completion.rate_wait_ms
@@ -163,8 +181,12 @@ def build_row(
         error_message=error_message,
         requests=cost.requests,
         attempts=cost.attempts,
+        cache_hits=cost.cache_hits,
         prompt_tokens=cost.prompt_tokens,
         completion_tokens=cost.completion_tokens,
+        judge_requests=cost.judge_requests,
+        judge_prompt_tokens=cost.judge_prompt_tokens,
+        judge_completion_tokens=cost.judge_completion_tokens,
         queue_ms=round(cost.queue_ms, 3),
         rate_wait_ms=round(cost.rate_wait_ms, 3),
         retry_wait_ms=round(cost.retry_wait_ms, 3),
@@ -192,5 +214,9 @@ def build_row(
             tool_failures=marked.tool_failures,
             deviations=",".join(marked.deviations),
             plan_diff=marked.plan_diff,
+            answer=marked.answer,
+            target=marked.target,
+            score=marked.score,
+            scorer_score=marked.scorer_score,
         )
     return row

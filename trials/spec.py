@@ -9,50 +9,93 @@ from typing import Any
 from trials.words import Deployment, Sampling
 
 SCHEMA_VERSION = 1
-FLAWED_PREFIX = "flawed_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowSpec:
+    """What a run of the tool-use benchmark asks.
+
+    ``num_instances`` counts trials per cell. ``drawn_for`` names flaws: only tasks that can carry all of them are
+    drawn, in every cell. ``task_library`` and ``tool_registry`` are files of the user's own; empty stands for the
+    built-in ones.
+    """
+
+    prompt_types: tuple[str, ...]
+    difficulties: tuple[str, ...]
+    task_types: tuple[str, ...]
+    tool_success_rates: tuple[float, ...]
+    num_instances: int
+    severity: str = "severe"
+    tool_protocol: str = "tags"
+    max_turns: int = 10
+    drawn_for: tuple[str, ...] = ()
+    task_library: str = ""
+    tool_registry: str = ""
+    skip_invalid: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is asked, in a word or two."""
+        prompts = self.prompt_types
+        return f"{'+'.join(prompts) if len(prompts) <= 2 else f'{len(prompts)}-prompts'}-x{self.num_instances}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionSpec:
+    """What a run over a question bank asks: ``questions`` of them, ``epochs`` times each.
+
+    ``bank`` is the digest of the prepared bank, which holds the questions and all that their prompts are made of.
+    ``judge`` is the model that marks the answers; without one the scorer alone does.
+    """
+
+    bank: str
+    name: str
+    questions: int
+    scorer: str
+    scorer_options: Mapping[str, str] = field(default_factory=dict)
+    epochs: int = 1
+    judge: str = ""
+
+    @property
+    def title(self) -> str:
+        """What is asked, in a word or two."""
+        return f"{self.name}-x{self.questions}" + (f"-{self.epochs}-epochs" if self.epochs > 1 else "")
+
+
+_KINDS: Mapping[str, type[WorkflowSpec] | type[QuestionSpec]] = {"workflow": WorkflowSpec, "questions": QuestionSpec}
+_TUPLES = ("prompt_types", "difficulties", "task_types", "tool_success_rates", "drawn_for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
     """The options that define trials. Two runs with equal specs ask the same, whatever their options.
 
-    ``num_instances`` counts trials per cell; ``sampling`` maps each model to its sampling; ``definition`` is the
-    workload's. ``drawn_for`` names flaws: only tasks that can carry all of them are drawn, in every cell.
-    ``task_library`` and ``tool_registry`` are files of the user's own; empty stands for the built-in ones.
-    ``origins`` maps each model to who serves it: a provider, or the address of an endpoint of the user's own.
+    ``asks`` is what the run's kind of work needs to know. ``sampling`` maps each model to its sampling, ``origins`` to
+    who serves it: a provider, or the address of an endpoint of the user's own. ``definition`` is the workload's.
     """
 
     models: tuple[str, ...]
-    prompt_types: tuple[str, ...]
-    difficulties: tuple[str, ...]
-    task_types: tuple[str, ...]
-    tool_success_rates: tuple[float, ...]
-    num_instances: int
+    asks: WorkflowSpec | QuestionSpec
     sampling: Mapping[str, Sampling]
     definition: str
-    severity: str = "severe"
-    tool_protocol: str = "tags"
-    max_turns: int = 10
     seed: int = 42
     simulated: bool = False
-    drawn_for: tuple[str, ...] = ()
-    task_library: str = ""
-    tool_registry: str = ""
-    skip_invalid: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-like dict that ``from_json`` reads back."""
-        return asdict(self)
+        value = asdict(self)
+        kind = next(name for name, kind in _KINDS.items() if isinstance(self.asks, kind))
+        return {**value, "asks": {"kind": kind, **value["asks"]}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
-        """Rebuild a spec from ``to_json``'s dict. Raises TypeError for unknown or missing fields."""
-        fields = dict(value)
-        for name in ("models", "prompt_types", "difficulties", "task_types", "tool_success_rates", "drawn_for"):
-            fields[name] = tuple(fields[name])
-        fields["sampling"] = {model: Sampling(**one) for model, one in fields["sampling"].items()}
-        return cls(**fields)
+        """Rebuild a spec from ``to_json``'s dict. Raises KeyError, TypeError for unknown or missing fields."""
+        asked = dict(value["asks"])
+        kind: Any = _KINDS[asked.pop("kind")]
+        asks = kind(**{name: tuple(one) if name in _TUPLES else one for name, one in asked.items()})
+        sampling = {model: Sampling(**one) for model, one in value["sampling"].items()}
+        return cls(**{**value, "models": tuple(value["models"]), "asks": asks, "sampling": sampling})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +104,8 @@ class RunOptions:
 
     ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
     of shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
-    may meet nothing but 429s; ``hedge`` lets a second shard try the slowest trials of the tail.
+    may meet nothing but 429s; ``hedge`` lets a second shard try the slowest trials of the tail. ``cache`` is where
+    replies are kept for ``cache_ttl_s``, a URL without a password.
     """
 
     rate_mode: str = "adaptive"
@@ -76,21 +120,26 @@ class RunOptions:
     patience_s: float = 600.0
     hedge: bool = False
     transport: str = "auto"
+    cache: str = "off"
+    cache_ttl_s: float = 3600.0
     debug_shards: tuple[int, ...] = ()
     retry_errors: bool = False
     fresh: bool = False
     stall_timeout_s: float = 30.0
     drain_timeout_s: float = 30.0
 
-    def order(self, shard: int, deployment: Deployment) -> ShardOrder:
+    def order(self, shard: int, deployment: Deployment, judge: Deployment | None = None) -> ShardOrder:
         """Return what one shard is told."""
         return ShardOrder(
             deployment=deployment,
+            judge=judge,
             rate_mode=self.rate_mode,
             debug=shard in self.debug_shards,
             silence_s=self.stall_timeout_s,
             patience_s=self.patience_s,
             transport=self.transport,
+            cache=self.cache,
+            cache_ttl_s=self.cache_ttl_s,
             drain_timeout_s=self.drain_timeout_s,
         )
 
@@ -100,11 +149,14 @@ class ShardOrder:
     """What one shard process is told about how to work; it finds this in its ``shard.json``. Holds no key."""
 
     deployment: Deployment
+    judge: Deployment | None
     rate_mode: str
     debug: bool
     silence_s: float
     patience_s: float
     transport: str
+    cache: str
+    cache_ttl_s: float
     drain_timeout_s: float
 
     def to_json(self) -> dict[str, Any]:
@@ -114,7 +166,5 @@ class ShardOrder:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ShardOrder:
         """Rebuild an order from ``to_json``'s dict. Raises TypeError for unknown or missing fields."""
-        deployment = dict(value["deployment"])
-        for name in ("key_names", "omit"):
-            deployment[name] = tuple(deployment[name])
-        return cls(**{**value, "deployment": Deployment(**deployment)})
+        judge = Deployment.from_json(value["judge"]) if value["judge"] else None
+        return cls(**{**value, "deployment": Deployment.from_json(value["deployment"]), "judge": judge})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from trials.plan import Group
+    from trials.spec import RunSpec
 
 Message = dict[str, Any]
 """One chat message in the OpenAI wire form: ``role``, ``content``, and what native tool calling adds."""
@@ -14,6 +18,10 @@ STATUSES = (SCORED, PROVIDER_ERROR, HARNESS_ERROR, PENDING)
 
 FULL, PARTIAL, FAILURE = "full", "partial", "failure"
 OUTCOMES = (FULL, PARTIAL, FAILURE)
+
+
+QUESTION = "question"
+"""The prompt type of all trials that ask a question bank."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +83,8 @@ class Completion:
     """A model's whole reply to one request, with what it cost.
 
     ``attempts`` counts HTTP tries. ``rate_wait_ms`` was spent waiting for the rate limiter, ``retry_wait_ms`` backing
-    off, ``provider_ms`` in the successful HTTP exchange.
+    off, ``provider_ms`` in the successful HTTP exchange. A ``cached`` one came out of the reply cache: it cost
+    nothing of that, but its tokens are those of the reply.
     """
 
     text: str
@@ -89,6 +98,7 @@ class Completion:
     retry_wait_ms: float = 0.0
     provider_ms: float = 0.0
     deployment: str = ""
+    cached: bool = False
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Completion:
@@ -100,10 +110,19 @@ class Completion:
 class Chat(Protocol):
     """Ask the model under test once; the only thing a workload knows of providers.
 
-    Raises ProviderError when the provider gave no usable completion, Drained when the run is stopping.
+    ``judge`` asks the model that marks instead. ``told`` is what a simulated model is told beside the messages, so
+    that it can play its part; no real one ever is. Raises ProviderError when the provider gave no usable completion,
+    Drained when the run is stopping.
     """
 
-    def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None) -> Completion: ...
+    def __call__(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        judge: bool = False,
+        told: Mapping[str, Any] | None = None,
+    ) -> Completion: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +130,17 @@ class Marked:
     """What a workload says of a finished trial. Scores are in [0, 1]; None where a score has no meaning.
 
     ``recovery`` has none if no tool failed, ``followed_flaw`` and ``recovered`` if the prompt was not flawed.
-    ``conversation`` is every message in order; ``detail`` is anything JSON-like that explains the score.
+    ``answer`` is what was taken from the reply to a question, ``target`` what was expected, ``score`` in [0, 1] how far
+    they agree; ``scorer_score`` is what the scorer would have said where a judge decided. ``conversation`` is every
+    message in order; ``detail`` is anything JSON-like that explains the score.
     """
 
     outcome: str
     error_category: str = ""
+    answer: str | None = None
+    target: str | None = None
+    score: float | None = None
+    scorer_score: float | None = None
     coverage: float = 0.0
     order: float = 0.0
     execution: float = 0.0
@@ -162,6 +187,12 @@ class Deployment:
     start_delay_s: float = 0.0
     simulated: bool = False
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Deployment:
+        """Rebuild a deployment from its fields as JSON. Raises KeyError, TypeError for unknown or missing fields."""
+        lists = {name: tuple(value[name]) for name in ("key_names", "omit")}
+        return cls(**{**value, **lists})
+
 
 class Workload(Protocol):
     """A kind of work: what is asked, and how it is marked. Knows neither HTTP nor files."""
@@ -171,8 +202,24 @@ class Workload(Protocol):
         """Digest of everything that decides what is asked and how it is marked."""
         ...
 
-    def trial(self, cell: Cell, instance: int, number: int) -> Trial:
-        """Return the ``instance``-th trial (from 0) of a cell; a pure function of its arguments."""
+    def groups(self, spec: RunSpec) -> Iterable[Group]:
+        """Return which trials there are, in the order in which they are to be asked."""
+        ...
+
+    def remarks(self, spec: RunSpec) -> Iterable[str]:
+        """Return what people should know of the plan before it runs, a line each."""
+        ...
+
+    def inputs(self) -> Mapping[str, str]:
+        """Return the digests of the inputs that decide what is asked, by what they are."""
+        ...
+
+    def opening(self, trial: Trial) -> Sequence[Message] | None:
+        """Return the trial's first request if a cached reply to it may be looked up ahead, else None."""
+        ...
+
+    def trial(self, group: Group, number: int) -> Trial:
+        """Return the trial of a group that has this number in the plan; a pure function of its arguments."""
         ...
 
     def run(self, trial: Trial, chat: Chat) -> Marked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 from trials.digest import digest
 from trials.errors import UsageError
 from trials.per_cell import PerCell
+from trials.plan import Group
+from trials.spec import RunSpec, WorkflowSpec
 from trials.words import FULL, Cell, Chat, Marked, Trial
 from workflows import answers, prompts, reliability, scoring, wording
 from workflows.dialogue import Transcript, converse
 from workflows.flaws import damage
 from workflows.following import followed
 from workflows.plans import optimal_plan, write_plan
-from workflows.prompts import flaw_of, native_tools, opening, plan_diff, plan_for
+from workflows.prompts import FLAWED, flaw_of, native_tools, opening, plan_diff, plan_for
 from workflows.sandbox import CallRecord
 from workflows.tasks import Task, TaskLibrary, builtin_library
 
@@ -56,7 +58,44 @@ class WorkflowWorkload:
         """Return how many tasks of the cell's type are long enough for its flaw, and how many there are."""
         return len(self._tasks(cell)), len(self.library.of_type(cell.task_type))
 
-    def trial(self, cell: Cell, instance: int, number: int) -> Trial:
+    def groups(self, spec: RunSpec) -> Iterator[Group]:
+        """Yield a group per tool success rate, each a phase of its own, and model."""
+        asks = spec.asks
+        assert isinstance(asks, WorkflowSpec)
+        for phase, rate in enumerate(asks.tool_success_rates):
+            for model in spec.models:
+                cells = tuple(_cells(spec, asks, model, rate))
+                yield Group(phase=phase, model=model, cells=cells, counts=(asks.num_instances,) * len(cells))
+
+    def remarks(self, spec: RunSpec) -> list[str]:
+        """Say for which cells some tasks cannot carry the flaw and are replaced by others."""
+        lines: dict[str, None] = {}
+        for group in self.groups(spec):
+            for cell in group.cells:
+                eligible, total = self.eligible(cell)
+                if eligible < total:
+                    tasks = f"{eligible} of {total} {cell.task_type} tasks"
+                    lines[f"{cell.prompt_type} ({cell.severity}): {tasks} are eligible"] = None
+        return list(lines)
+
+    def inputs(self) -> dict[str, str]:
+        """Return the digest of the task library."""
+        return {"tasks": digest([task.to_json() for task in self.library])}
+
+    def opening(self, trial: Trial) -> None:
+        """Look nothing up ahead: a conversation of several turns asks the cache at each."""
+        return
+
+    def trial(self, group: Group, number: int) -> Trial:
+        """Return a trial of a group. The instance is the outer index and the cell the inner one.
+
+        So a run that is interrupted has touched every cell evenly. Raises UsageError if no task of the type is
+        eligible.
+        """
+        instance, place = divmod(number - group.first, len(group.cells))
+        return self.nth(group.cells[place], instance, number)
+
+    def nth(self, cell: Cell, instance: int, number: int) -> Trial:
         """Return the ``instance``-th trial of a cell: the next eligible task, and once all had their turn a new epoch.
 
         Raises UsageError if no task of the type is eligible.
@@ -88,6 +127,25 @@ class WorkflowWorkload:
             for task in self.library.order(task_type, seed)
             if all(damage(task, optimal_plan(task, 0.8, 10), flaw, severity) for flaw in flaws)
         )
+
+
+def _cells(spec: RunSpec, asks: WorkflowSpec, model: str, rate: float) -> Iterator[Cell]:
+    for prompt_type in asks.prompt_types:
+        for difficulty in asks.difficulties:
+            for task_type in asks.task_types:
+                yield Cell(
+                    model=model,
+                    prompt_type=prompt_type,
+                    tool_success_rate=rate,
+                    difficulty=difficulty,
+                    task_type=task_type,
+                    severity=asks.severity if prompt_type.startswith(FLAWED) else "",
+                    tool_protocol=asks.tool_protocol,
+                    sampling=spec.sampling[model],
+                    max_turns=asks.max_turns,
+                    seed=spec.seed,
+                    origin=spec.origins.get(model, ""),
+                )
 
 
 def mark(task: Task, trial: Trial, transcript: Transcript) -> Marked:

@@ -8,38 +8,16 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_specs import Numbers, spec_of
 
 from processes.dispatch import Dispatcher, even_split
 from trials.plan import TrialPlan
-from trials.spec import RunSpec
-from trials.words import Sampling, Trial
-
-
-class Numbers:
-    """A workload that asks nothing."""
-
-    definition = "d"
-
-    def trial(self, cell, instance, number):
-        return Trial(number=number, trial_key=str(number), cell=cell, task_id="t", epoch=0)
-
-    def run(self, trial, chat):
-        raise AssertionError("nothing is asked here")
 
 
 def plan_of(instances: int, *, models: Iterable[str] = ("m",), rates: Iterable[float] = (0.8,)) -> TrialPlan:
-    models = tuple(models)
-    spec = RunSpec(
-        models=models,
-        prompt_types=("optimal",),
-        difficulties=("easy",),
-        task_types=("simple_task",),
-        tool_success_rates=tuple(rates),
-        num_instances=instances,
-        sampling={model: Sampling() for model in models},
-        definition="d",
+    return TrialPlan(
+        spec_of(models=tuple(models), tool_success_rates=tuple(rates), num_instances=instances), Numbers()
     )
-    return TrialPlan(spec, Numbers())
 
 
 def test_the_even_split_gives_a_remainder_to_the_first():

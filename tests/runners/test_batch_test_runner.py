@@ -42,7 +42,7 @@ class Answers:
         self.left = list(answers)
         self.asked = 0
 
-    def __call__(self, trial, messages, tools) -> Completion:
+    def __call__(self, trial, messages, tools, **more) -> Completion:
         self.asked += 1
         answer = self.left.pop(0)
         if isinstance(answer, Exception):

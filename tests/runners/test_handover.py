@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 
+from sample_specs import Numbers, spec_of
+
 from processes.child import Child
 from processes.dispatch import Dispatcher
 from processes.supervisor import Replay, Start, Supervisor
 from trials.plan import TrialPlan
-from trials.spec import RunSpec
-from trials.words import Sampling
 
 SHARD = """
 import json, os, sys
@@ -30,16 +30,6 @@ while not parent.gone():
     elif message['type'] == 'finish':
         sys.exit(0)
 """
-SPEC = RunSpec(
-    models=("m",),
-    prompt_types=("optimal",),
-    difficulties=("easy",),
-    task_types=("simple_task",),
-    tool_success_rates=(0.8,),
-    num_instances=1,
-    sampling={"m": Sampling()},
-    definition="d",
-)
 
 
 class Dying:
@@ -72,7 +62,7 @@ def test_completions_of_an_earlier_run_survive_shards_that_die_before_they_begin
     dying = Dying(tmp_path, deaths=2)
     said = [{"text": "paid for"}]
     supervisor = Supervisor(
-        Dispatcher(TrialPlan(SPEC, None), {1: "m"}),
+        Dispatcher(TrialPlan(spec_of(), Numbers()), {1: "m"}),
         {1: Start()},
         dying,
         wait_for_ready=True,

@@ -6,26 +6,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from sample_specs import spec_of
 
 from stores.run_directory import RunDirectory, open_or_create
 from trials.errors import UsageError
-from trials.spec import RunSpec
-from trials.words import Sampling
-
-SPEC = RunSpec(
-    models=("m",),
-    prompt_types=("optimal",),
-    difficulties=("easy",),
-    task_types=("simple_task",),
-    tool_success_rates=(0.8,),
-    num_instances=1,
-    sampling={"m": Sampling()},
-    definition="d",
-)
 
 
 def made(tmp_path: Path) -> RunDirectory:
-    return open_or_create(tmp_path / "logs", SPEC, tmp_path / "results", fresh=False)
+    return open_or_create(tmp_path / "logs", spec_of(), tmp_path / "results", fresh=False)
 
 
 def test_a_run_that_others_look_at_all_the_time_can_be_taken(tmp_path):

@@ -18,7 +18,7 @@ def workload() -> WorkflowWorkload:
 
 
 def trial_of(cell: Cell, instance: int) -> Trial:
-    return workload().trial(cell, instance, instance)
+    return workload().nth(cell, instance, instance)
 
 
 def play(trial: Trial, skill: Skill, dialect: str = "tag") -> Marked:

@@ -32,6 +32,8 @@ def test_smaller_qwen_models_are_less_skilled_in_everything() -> None:
         assert better.p_follow > worse.p_follow
         assert better.p_recover > worse.p_recover
         assert better.p_arguments > worse.p_arguments
+        assert better.answering > worse.answering
+        assert better.p_judge > worse.p_judge
 
 
 def test_deployment_name_finds_its_model_and_an_unknown_name_the_default() -> None:
@@ -55,8 +57,10 @@ def test_file_changes_some_fields_and_adds_models(tmp_path: Path) -> None:
     [
         ("[x]\np_right = 2", "x: p_right = 2 is not a number from 0 to 1"),
         ("[x]\np_right = true", "p_right = True"),
-        ("[x]\np_wrong = 0", "'p_wrong' is none of dialect, p_right"),
+        ("[x]\np_wrong = 0", "'p_wrong' is none of dialect, reasoning, p_right"),
         ('[x]\ndialect = "latin"', "dialect 'latin' is none of"),
+        ('[x]\nreasoning = "loud"', "reasoning 'loud' is none of field, tags"),
+        ("[x]\ndialect = [1]", "dialect [1] is none of"),
         ("x = 1", "table"),
         ("[", "not TOML"),
     ],

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from sample_specs import spec_of
 
 from stores.journal import JournalWriter
 from stores.run_directory import RunDirectory, open_or_create
 from trials.rows import FIELDS
-from trials.spec import RunSpec
-from trials.words import Sampling
 
-SPEC = RunSpec(
-    models=("m",),
-    prompt_types=("optimal",),
-    difficulties=("easy",),
-    task_types=("simple_task",),
-    tool_success_rates=(0.8,),
-    num_instances=3,
-    sampling={"m": Sampling()},
-    definition="d",
-    simulated=True,
-)
+SPEC = spec_of(num_instances=3, simulated=True)
 
 
 def row(key: str, *, status: str = "scored", ended_at: float = 1.0, outcome: str = "full") -> dict:
@@ -58,7 +47,8 @@ class Work:
 
     def run(self, **changes) -> RunDirectory:
         fresh = changes.pop("fresh", False)
-        return open_or_create(self.root / "logs", replace(SPEC, **changes), self.results, fresh=fresh)
+        spec = spec_of(**{"num_instances": 3, "simulated": True, **changes})
+        return open_or_create(self.root / "logs", spec, self.results, fresh=fresh)
 
     def end(self, run: RunDirectory, shard: int, *rows: dict) -> None:
         journal = JournalWriter(run.journal_path(shard))

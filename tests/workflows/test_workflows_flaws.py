@@ -98,7 +98,7 @@ def played(flaw: str, mind: object) -> tuple[list[Marked], list[Marked]]:
     for task_type in TASK_TYPES[2:]:
         cell = make_cell(task_type=task_type, prompt_type=f"flawed_{flaw}", severity="severe")
         for instance in range(SAMPLE):
-            trial = workload.trial(cell, instance, instance)
+            trial = workload.nth(cell, instance, instance)
             flawed.append(workload.run(trial, spoken(mind)))  # type: ignore[arg-type]
             task = workload.library.get(trial.task_id)
             control.append(workload.run(make_trial(task), spoken(mind)))  # type: ignore[arg-type]

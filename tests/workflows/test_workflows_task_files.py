@@ -101,7 +101,7 @@ def run_all(library: TaskLibrary, mind: Mind, **changes: Any) -> list[str]:
     for task_type in TASK_TYPES:
         cell = make_cell(task_type=task_type, tool_success_rate=1.0, **changes)
         for instance in range(workload.eligible(cell)[0]):
-            trial = workload.trial(cell, instance, instance)
+            trial = workload.nth(cell, instance, instance)
             outcomes.append(workload.run(trial, chat_with(library, mind)).outcome)
     return outcomes
 

@@ -22,7 +22,7 @@ def workload() -> WorkflowWorkload:
 
 
 def first_key(workload: WorkflowWorkload, **changes: object) -> str:
-    return workload.trial(make_cell(**changes), 0, 0).trial_key
+    return workload.nth(make_cell(**changes), 0, 0).trial_key
 
 
 def test_it_is_a_workload(workload: WorkflowWorkload) -> None:
@@ -33,15 +33,15 @@ def test_it_is_a_workload(workload: WorkflowWorkload) -> None:
 def test_a_trial_depends_on_its_cell_and_instance_alone(workload: WorkflowWorkload) -> None:
     for task_type in TASK_TYPES:
         cell = make_cell(task_type=task_type)
-        first = workload.trial(cell, 7, 3)
-        again = WorkflowWorkload().trial(cell, 7, 3)
+        first = workload.nth(cell, 7, 3)
+        again = WorkflowWorkload().nth(cell, 7, 3)
         assert first == again
-        assert workload.trial(cell, 7, 99).trial_key == first.trial_key
+        assert workload.nth(cell, 7, 99).trial_key == first.trial_key
 
 
 def test_tasks_are_drawn_without_replacement_and_then_repeated(workload: WorkflowWorkload) -> None:
     cell = make_cell()
-    trials = [workload.trial(cell, instance, instance) for instance in range(450)]
+    trials = [workload.nth(cell, instance, instance) for instance in range(450)]
     assert len({trial.trial_key for trial in trials}) == 450
     assert [trial.epoch for trial in trials] == [0] * 200 + [1] * 200 + [2] * 50
     assert len({trial.task_id for trial in trials[:200]}) == 200
@@ -49,7 +49,7 @@ def test_tasks_are_drawn_without_replacement_and_then_repeated(workload: Workflo
 
 
 def test_prompt_types_rates_difficulties_and_models_share_tasks_and_luck(workload: WorkflowWorkload) -> None:
-    plain = [workload.trial(make_cell(), instance, 0).task_id for instance in range(50)]
+    plain = [workload.nth(make_cell(), instance, 0).task_id for instance in range(50)]
     for changes in (
         {"prompt_type": "baseline"},
         {"prompt_type": "flawed_tool_misuse", "severity": "severe"},
@@ -59,11 +59,11 @@ def test_prompt_types_rates_difficulties_and_models_share_tasks_and_luck(workloa
         {"tool_protocol": "native"},
     ):
         cell = make_cell(**changes)
-        trials = [workload.trial(cell, instance, 0) for instance in range(50)]
+        trials = [workload.nth(cell, instance, 0) for instance in range(50)]
         assert [trial.task_id for trial in trials] == plain
     draws = set()
     for prompt_type in ("baseline", "optimal"):
-        trial = workload.trial(make_cell(prompt_type=prompt_type), 0, 0)
+        trial = workload.nth(make_cell(prompt_type=prompt_type), 0, 0)
         marked = workload.run(trial, spoken(knowing))
         draws.add(tuple(call["draw"] for call in marked.detail["calls"]))
         first = marked.detail["calls"][0]
@@ -112,29 +112,29 @@ def test_ineligible_tasks_are_replaced_by_the_next_eligible_ones(workload: Workf
             cell = make_cell(task_type=task_type, prompt_type=f"flawed_{flaw}", severity="light")
             eligible, total = workload.eligible(cell)
             assert 0 < eligible <= total == 200
-            drawn = [workload.trial(cell, instance, 0).task_id for instance in range(eligible)]
+            drawn = [workload.nth(cell, instance, 0).task_id for instance in range(eligible)]
             places = [order.index(task_id) for task_id in drawn]
             assert places == sorted(set(places))
-            assert workload.trial(cell, eligible, 0).epoch == 1
+            assert workload.nth(cell, eligible, 0).epoch == 1
 
 
 def test_a_control_stands_on_the_very_same_tasks_as_every_flaw() -> None:
     workload = WorkflowWorkload(control_for=FLAWS)
     cells = [make_cell(), *(make_cell(prompt_type=f"flawed_{flaw}", severity="severe") for flaw in FLAWS)]
     for instance in range(30):
-        assert len({workload.trial(cell, instance, 0).task_id for cell in cells}) == 1
+        assert len({workload.nth(cell, instance, 0).task_id for cell in cells}) == 1
 
 
 def test_a_library_without_eligible_tasks_is_told() -> None:
     short = TaskLibrary(task for task in builtin_library() if len(task.steps) == 1)
     cell = make_cell(task_type="simple_task", prompt_type="flawed_missing_step")
     with pytest.raises(UsageError, match="no task of type simple_task"):
-        WorkflowWorkload(short).trial(cell, 0, 0)
+        WorkflowWorkload(short).nth(cell, 0, 0)
 
 
 def test_a_run_is_deterministic_and_explains_itself(workload: WorkflowWorkload) -> None:
     cell: Cell = make_cell(prompt_type="flawed_parameter_error", severity="medium")
-    trial = workload.trial(cell, 0, 0)
+    trial = workload.nth(cell, 0, 0)
     marked = workload.run(trial, spoken(knowing))
     assert marked == workload.run(trial, spoken(knowing))
     assert marked.outcome == FULL

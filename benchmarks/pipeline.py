@@ -1,0 +1,127 @@
+"""A question bank in one thread, in parallel, and out of the cache: the founding document's table, in one command.
+
+    python benchmarks/pipeline.py                          some two minutes
+    python benchmarks/pipeline.py --questions 150000       the size of the real thing
+    python benchmarks/pipeline.py --redis redis://127.0.0.1:6379 --redis redis+cluster://127.0.0.1:7000
+
+The provider is the simulator, at a mean latency of 24 ms (with which one thread reaches some 42 questions a second) and
+with 12 % failing requests. Every line is a whole command as a user gives it, results scored, stored and counted.
+``QPS`` is rows over the time from the first one's beginning to the last one's end; ``whole`` is over the command's
+whole time, its start and the merge included. Latencies of calls are those of the provider as the client saw them, of hits from
+taking the question up to its row. A cached line is a second, ``--fresh`` run of the same questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from throughput import run
+
+ROOT = Path(__file__).resolve().parent.parent
+SIMULATED = ("--latency", "0.024", "--fault", "500=0.12")
+MODEL = "deepseek-v3.1"
+HEAD = (
+    f"{'configuration':<22}{'questions':>10}{'QPS':>9}{'whole':>9}{'failures':>10}"
+    f"{'calls P50/P99 ms':>18}{'hits P50/P99 ms':>17}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A configuration: how many questions, and which further options."""
+
+    name: str
+    questions: int
+    options: tuple[str, ...]
+
+
+def write_bank(path: Path, questions: int) -> None:
+    """Write a bank of so many different sums."""
+    numbers = range(questions)
+    columns = {
+        "id": [f"sum-{n}" for n in numbers],
+        "question": [f"What is {n} + {n % 97}?" for n in numbers],
+        "answer": [str(n + n % 97) for n in numbers],
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+def measure(line: Line, bank: Path, url: str, folder: Path) -> str:
+    """Run one configuration; return its line of the table."""
+    command = [sys.executable, str(ROOT / "ultra_parallel_runner.py"), "--simulator-url", url, "--model", MODEL]
+    command += ["--questions", str(bank), "--limit", str(line.questions), "--scorer", "numeric", "--qps", "20000"]
+    place = folder / line.name.replace(" ", "-").replace("/", "-")
+    place.mkdir()
+    spent = run([*command, *line.options], place, may_fail=True)
+    rows = pq.read_table(place / "results" / "simulated" / "trials")
+    began, ended = pc.min(rows["started_at"]).as_py(), pc.max(rows["ended_at"]).as_py()
+    failures = 1 - pc.sum(pc.equal(rows["status"], "scored")).as_py() / line.questions
+    calls = rows.filter(pc.and_(pc.equal(rows["cache_hits"], 0), pc.equal(rows["status"], "scored")))
+    hits = rows.filter(pc.greater(rows["cache_hits"], 0))
+    return (
+        f"{line.name:<22}{line.questions:>10,}{rows.num_rows / (ended - began):>9,.0f}"
+        f"{line.questions / spent.seconds:>9,.0f}{failures:>10.2%}"
+        f"{_percentiles(calls, 'provider_ms'):>18}{_percentiles(hits, 'duration_ms'):>17}"
+    )
+
+
+def _percentiles(rows: pa.Table, name: str) -> str:
+    if not rows.num_rows:
+        return "-"
+    low, high = pc.quantile(rows[name], [0.5, 0.99]).to_pylist()
+    return f"{low:.3g} / {high:.3g}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--questions", type=int, default=30_000, help="of the parallel and cached runs")
+    parser.add_argument("--workers", type=int, default=128, help="threads in flight at once")
+    parser.add_argument(
+        "--redis", action="append", default=[], metavar="URL", help="a Redis to measure too; repeatable"
+    )
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bank = folder / "questions.parquet"
+        write_bank(bank, given.questions)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes", *SIMULATED],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        url = server.stdout.readline().decode().strip().rpartition(" ")[2]
+        many = ("--max-workers", str(given.workers))
+        lines = [
+            Line(name="single thread", questions=400, options=("--max-workers", "1", "--max-attempts", "1")),
+            Line(name="parallel", questions=given.questions, options=(*many,)),
+        ]
+        for url_of_cache in (f"sqlite:{folder / 'cache.db'}", *given.redis):
+            kind = url_of_cache.partition(":")[0]
+            cached = (*many, "--cache", url_of_cache)
+            lines.append(Line(name=f"parallel, into {kind}"[:21], questions=given.questions, options=cached))
+            lines.append(Line(name=f"cached, {kind}"[:21], questions=given.questions, options=cached))
+        try:
+            print(f"{os.cpu_count()} cores, shared with the provider\n{HEAD}", flush=True)
+            for line in lines:
+                print(measure(line, bank, url, folder), flush=True)
+        finally:
+            server.stdin.close()
+            server.wait(10)
+
+
+if __name__ == "__main__":
+    main()

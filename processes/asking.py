@@ -1,0 +1,166 @@
+"""How a shard gets completions: out of the reply cache, from its deployment, or from the model that judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from hashlib import blake2b
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from trials.errors import UsageError
+from trials.words import Completion, Message, Trial
+
+if TYPE_CHECKING:
+    import logging
+
+    from stores.reply_cache import ReplyCache
+
+    from providers.client import ChatClient
+    from providers.keys import Environment
+    from providers.rates import RateLimiter
+    from telemetry.attempts import Meter
+    from trials.spec import RunSpec, ShardOrder
+    from trials.words import Deployment
+
+CACHE_PASSWORD = "REDIS_PASSWORD"
+Tools = Sequence[Mapping[str, Any]]
+
+
+class Party:
+    """A deployment that can be asked, under its own rate limit, and what of it decides a reply."""
+
+    def __init__(self, client: ChatClient, limiter: RateLimiter, meter: Meter, spec: RunSpec) -> None:
+        deployment = client.deployment
+        self.client = client
+        self.limiter = limiter
+        self.meter = meter
+        self.sampling = spec.sampling[deployment.model]
+        # A model that is not told a temperature has one of its own.
+        self.repeats_itself = self.sampling.temperature == 0 and "temperature" not in deployment.omit
+        whom = [spec.simulated, spec.origins.get(deployment.model, ""), deployment.model, asdict(self.sampling)]
+        self._whom = orjson.dumps(whom, option=orjson.OPT_SORT_KEYS)
+
+    def reply_key(self, trial: Trial, messages: Sequence[Message], tools: Tools | None) -> str:
+        """Digest what determines a reply. Which deployment or key of the model gives it is no part of that."""
+        epoch = None if self.repeats_itself else [trial.epoch, trial.cell.seed]
+        asked = orjson.dumps([messages, tools, epoch], option=orjson.OPT_SORT_KEYS)
+        return blake2b(self._whom + asked, digest_size=20).hexdigest()
+
+
+class Asking:
+    """Gets completions for trials. Safe to share between threads."""
+
+    def __init__(self, model: Party, judge: Party | None, cache: ReplyCache | None) -> None:
+        self.model = model
+        self._judge = judge
+        self._cache = cache
+        self._parties = [model, judge] if judge else [model]
+
+    @property
+    def caches(self) -> bool:
+        """Whether replies may be found without asking."""
+        return self._cache is not None
+
+    def look_up(self, openings: Mapping[int, tuple[Trial, Sequence[Message]]]) -> dict[int, Completion]:
+        """Return the cached replies to first requests of trials, by the trials' numbers."""
+        if self._cache is None:
+            return {}
+        keys = {number: self.model.reply_key(trial, messages, None) for number, (trial, messages) in openings.items()}
+        found = self._cache.look_up(list(dict.fromkeys(keys.values())))
+        return {number: found[key] for number, key in keys.items() if key in found}
+
+    def ask(
+        self,
+        trial: Trial,
+        messages: Sequence[Message],
+        tools: Tools | None,
+        *,
+        judge: bool,
+        told: Mapping[str, Any] | None,
+        stop: Event,
+    ) -> Completion:
+        """Return a completion. Raises ProviderError, and Drained once ``stop`` is set."""
+        party = self._judge if judge else self.model
+        assert party is not None, "a workload that is judged comes with a judge"
+
+        def really() -> Completion:
+            header = _header(trial, told) if party.client.deployment.simulated else ""
+            return party.client.ask(messages, tools, sampling=party.sampling, stop=stop, trial_header=header)
+
+        if self._cache is None:
+            return really()
+        return self._cache.ask_once(party.reply_key(trial, messages, tools), really, stop)
+
+    def recheck(self) -> None:
+        """Let those who wait for their turn see whether they still should."""
+        for party in self._parties:
+            party.limiter.recheck()
+
+    def close(self) -> None:
+        """Give up what is shared with other processes."""
+        for party in self._parties:
+            party.limiter.close()
+        if self._cache is not None:
+            self._cache.close()
+
+
+def secrets_of(order: ShardOrder, environment: Environment) -> list[str]:
+    """Return what a shard's log must never show."""
+    from providers.keys import find_key
+
+    keys = [find_key(deployment, environment) for deployment in (order.deployment, order.judge) if deployment]
+    return [*(key.secret.reveal() for key in keys if key), environment.get(CACHE_PASSWORD, "")]
+
+
+def _header(trial: Trial, told: Mapping[str, Any] | None) -> str:
+    from providers.wire import trial_header
+
+    return trial_header(trial, told)
+
+
+def open_asking(order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger) -> Asking:
+    """Wire what a shard asks. Raises UsageError without a key, or for a cache that cannot be used."""
+    cache = None
+    if order.cache != "off":
+        from stores.reply_cache import open_cache
+
+        cache = open_cache(
+            order.cache, ttl_s=order.cache_ttl_s, warn=log.warning, password=environment.get(CACHE_PASSWORD)
+        )
+    judge = _party(order.judge, order, spec, environment, log) if order.judge else None
+    return Asking(_party(order.deployment, order, spec, environment, log), judge, cache)
+
+
+def _party(
+    deployment: Deployment, order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger
+) -> Party:
+    from providers.client import ChatClient
+    from providers.keys import find_key, missing_message
+    from providers.rate_sharing import shared_limiter
+    from providers.transport import open_transport
+    from telemetry.attempts import Meter
+
+    key = find_key(deployment, environment)
+    if key is None:
+        raise UsageError(missing_message([deployment], environment))
+    log.info("asks %s as %s at %s", deployment.model, deployment.name, deployment.base_url)
+    meter = Meter(log if order.debug else None)
+    limiter = shared_limiter(
+        deployment,
+        key,
+        order.rate_mode,
+        on_change=lambda change: log.info("limit %.1f/s: %s", change.rate, change.reason),
+        note=log.info,
+    )
+    client = ChatClient(
+        deployment=deployment,
+        key=key,
+        limiter=limiter,
+        transport=open_transport(order.transport),
+        observe=meter.seen,
+        patience_s=order.patience_s,
+    )
+    return Party(client, limiter, meter, spec)
