@@ -6,6 +6,7 @@ the environment, except the look-up of keys by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -221,6 +222,8 @@ def _cache(url: str) -> str:
         from stores.reply_cache import check_cache
 
         check_cache(url)
+        if re.search(r"//[^/@]*:[^/@]+@", url):
+            raise UsageError("--cache: a password on the command line is seen by all; set REDIS_PASSWORD instead")
     return url
 
 

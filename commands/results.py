@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from commands.ledger import Ledger
+from questions.agreement import agreement
 from stores.output import write_output
 from stores.totals import TALLIED
 from telemetry.question_tables import render_questions
@@ -54,6 +55,17 @@ def question_tally_of(asks: QuestionSpec, ledger: Ledger) -> QuestionTally:
     return tally
 
 
+def _judged(asks: QuestionSpec, ledger: Ledger) -> str:
+    """Say how far the judge and the scorer are of one mind."""
+    names = ("trial_key", "score", "scorer_score")
+    rows = (row for _, row in ledger.rows(names) if row["scorer_score"] is not None)
+    found = agreement((row["score"] >= 1, row["scorer_score"] >= 1) for row in rows)
+    if found.share is None:
+        return f"{asks.judge} has judged nothing yet"
+    kappa = "" if found.kappa is None else f", Cohen's kappa {found.kappa:.2f}"
+    return f"{asks.judge} agrees with the scorer {asks.scorer!r} on {found.share:.1%} of {found.n:,} answers{kappa}"
+
+
 def print_written(output: str, ledger: Ledger, environment: Mapping[str, str]) -> None:
     """Write a run's rows where ``--output`` says, and tell how many were new there."""
     written = write_output(output, ledger.store, ledger.run, environment=environment, tell=print, wanted=ledger.plans)
@@ -65,6 +77,8 @@ def print_results(spec: RunSpec, ledger: Ledger) -> None:
     store = ledger.store
     if isinstance(spec.asks, QuestionSpec):
         render_questions(question_tally_of(spec.asks, ledger).figures(), sys.stdout, simulated=spec.simulated)
+        if spec.asks.judge:
+            print(_judged(spec.asks, ledger))
     else:
         render_results(tally_of(spec, ledger).cells(), sys.stdout, simulated=spec.simulated)
     print(f"rows      {store.trials_dir}{'/*.parquet' if store.form == 'parquet' else '/*.jsonl'}")

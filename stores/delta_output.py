@@ -112,6 +112,7 @@ class _Batch:
         table = _create(self.target) if table is None else table
         if self.tried and table.transaction_version(self.writer) == self.name:
             return self.tried
+        evolve = bool(_missing(self.target.place, table))
         reached = _reached(self.rows, self.writer) if self.marks else {}
         known = {app: -1 if (mark := table.transaction_version(app)) is None else mark for app in reached}
         rows = _behind(self.rows, self.writer, known) if self.marks else self.rows
@@ -121,7 +122,6 @@ class _Batch:
         if rows.num_rows:
             marks = {app: max(mark, known[app]) for app, mark in reached.items()}
             properties = _properties({**marks, self.writer: self.name})
-            evolve = bool(_missing(self.target.place, table))
             (_merge if there else _append)(table, columns_of(rows), properties, evolve)
         return len(rows)
 
@@ -184,7 +184,7 @@ def _behind(batch: pa.Table, writer: str, known: Mapping[str, int]) -> pa.Table:
     if set(known.values()) == {-1}:
         return batch
     places = zip(*(batch[name].to_pylist() for name in ID), strict=True)
-    return batch.filter([offset > known[_app(writer, run, shard)] for run, shard, offset in places])
+    return batch.filter([offset >= known[_app(writer, run, shard)] for run, shard, offset in places])
 
 
 def _there(table: DeltaTable, batch: pa.Table) -> dict[str, tuple[Any, ...]]:

@@ -113,6 +113,8 @@ def write_output(
     crash anywhere, and from several processes at once. Raises StoreError; the rows are then still in the store.
     """
     place = parse_output(url)
+    if not place.is_remote:
+        make_directory(Path(place.address).parent if place.form == BATCH_FILE else Path(place.address))
     with _spool(store, run, wanted) as rows:
         try:
             if place.form == BATCH_FILE:

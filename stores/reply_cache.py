@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stores import cached_replies
@@ -20,7 +20,7 @@ from stores.cache_keeper import Keeper, SharedStore
 from stores.cache_redis import RedisStore, check_redis_package, redis_address
 from stores.cache_sqlite import SqliteStore
 from stores.single_flight import Flight, Flights
-from trials.errors import UsageError
+from trials.errors import ProviderError, UsageError
 from trials.words import Completion
 
 OFF = "off"
@@ -63,10 +63,12 @@ def check_cache(url: str) -> None:
         raise UsageError(f"--cache is none of {forms}")
 
 
-def open_cache(url: str, *, ttl_s: float, warn: Callable[[str], None]) -> ReplyCache | None:
+def open_cache(
+    url: str, *, ttl_s: float, warn: Callable[[str], None], password: str | None = None
+) -> ReplyCache | None:
     """Return the cache, None for "off". A server that is down only makes it warn.
 
-    ``ttl_s`` is how old, in seconds, a reply may be. ``warn`` is called at most once, from any thread. Raises
+    ``password`` is that of a Redis whose URL has none. ``ttl_s`` is how old, in seconds, a reply may be. ``warn`` is called at most once, from any thread. Raises
     UsageError for a place that cannot be used, a file that cannot be written or is no database, and a ``ttl_s`` that
     is not above 0.
     """
@@ -82,7 +84,8 @@ def open_cache(url: str, *, ttl_s: float, warn: Callable[[str], None]) -> ReplyC
         with suppress(sqlite3.OperationalError):  # Locked or full: the cache finds out by itself, and warns.
             store.connect()
     else:
-        store = RedisStore(redis_address(url), ttl_s)
+        address = redis_address(url)
+        store = RedisStore(replace(address, password=address.password or password), ttl_s)
     return ReplyCache(store, ttl_s=ttl_s, warn=warn)
 
 
@@ -117,8 +120,9 @@ class ReplyCache:
     def ask_once(self, key: str, ask: Callable[[], Completion], stop: threading.Event) -> Completion:
         """Return the reply of this key, asking only if nobody has it and nobody, in any process, is asking.
 
-        If whoever asks fails, one of those who wait asks in its place. A reply that may not be kept goes to its asker
-        alone. Raises what ``ask`` raises, and Drained within 0.1 s of ``stop`` while waiting for another's reply.
+        If the provider fails whoever asks, those who wait in this process ask for themselves, all at once: in turn,
+        many of them would wait very long for a provider that is dead. If the asker is told to stop, one of them takes
+        its place. A reply that may not be kept goes to its asker alone. Raises what ``ask`` raises, and Drained within 0.1 s of ``stop`` while waiting for another's reply.
         """
         while True:
             flight, first = self._flights.board(key)
@@ -154,6 +158,9 @@ class ReplyCache:
             flight.reply = None if flight.unfit else reply
             self._count("unfit", int(flight.unfit))
             return reply
+        except ProviderError:
+            flight.unfit = True
+            raise
         finally:
             self._keeper.settle(key, kept)
 

@@ -1,7 +1,7 @@
 """Identical calls in flight are made once: the first caller of a key asks, the others wait for its reply.
 
-Within one process; ``stores.cache_keeper`` does the same between processes. A caller that fails lets one of those who
-wait take its place.
+Within one process; ``stores.cache_keeper`` does the same between processes. A caller that comes to nothing lets one of
+those who wait take its place.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def test_the_cache_answers_a_fresh_run_without_a_request_and_says_so(house, simu
 def test_identical_questions_in_three_processes_are_asked_once(house, slow_simulator):
     same = [{"id": f"q{n}", "question": "What is 6 × 7?", "answer": "42"} for n in range(100)]
     path = bank(house.path / "bank.jsonl", same)
-    cache = ("--cache", f"sqlite:{house.path / 'cache.db'}", "--max-workers", "40")
+    cache = ("--cache", f"sqlite:{house.path / 'cache.db'}", "--max-workers", "40", "--balance", "even")
     house.run(*ask(slow_simulator, path, *cache, "--scorer", "numeric", model=THREE_KEYS))
     rows = house.rows()
     assert slow_simulator.stats()["requests"] == 1

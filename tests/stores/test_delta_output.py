@@ -258,6 +258,24 @@ def test_two_processes_at_once_into_one_table_are_exact(work, store, tmp_path):
     assert read(tmp_path / "table") == counting(store, one)
 
 
+def test_what_another_process_commits_between_look_and_commit_is_not_doubled(work, store, write, tmp_path, monkeypatch):
+    one, other = work.run(), work.run(num_instances=4)
+    rows(store, work, one, row("a"), row("b"))
+    write(other, wanted=lambda keys: [key == "a" for key in keys])
+    look, waited = delta_output._there, []
+
+    def look_and_wait(*given):
+        found = look(*given)
+        if not waited:
+            waited.append(1)
+            assert write(other) == 1
+        return found
+
+    monkeypatch.setattr(delta_output, "_there", look_and_wait)
+    assert write(one) == 0
+    assert read(tmp_path / "table") == counting(store, one)
+
+
 def test_endless_conflicts_end_with_what_to_do(work, store, write, monkeypatch):
     monkeypatch.setattr(delta_table, "COMMIT_ATTEMPTS", 2)
     run = work.run()
@@ -297,6 +315,7 @@ def test_a_table_of_another_schema_is_refused_with_the_columns_named(work, store
         ):
             with pytest.raises(UsageError, match=told):
                 act(name)
+        assert DeltaTable(tmp_path / name).version() == 0
 
 
 def test_a_table_with_fewer_or_more_columns_takes_part(work, store, write, tmp_path):

@@ -194,29 +194,47 @@ def test_a_claim_lasts_while_its_process_asks_and_no_longer(urls, tmp_path):
     assert [one.result() for one in asking] == [(GOOD, Completion(text="42", attempts=0, cached=True))] * 2
 
 
-def test_when_the_asker_fails_the_others_take_over_one_at_a_time(opened):
-    caches, lock, asked = [opened(), opened()], threading.Lock(), []
+def test_when_the_provider_fails_the_asker_the_others_ask_at_once_and_not_in_turn(opened):
+    cache, asked, together = opened(), [], threading.Barrier(19)
 
-    def fail_thrice() -> Completion:
-        assert lock.acquire(blocking=False), "two ask at once"
-        try:
-            asked.append(1)
-            time.sleep(0.1)
-            if len(asked) <= 3:
-                raise ProviderError("no", kind="server_error")
-            return GOOD
-        finally:
-            lock.release()
+    def dead() -> Completion:
+        asked.append(1)
+        if len(asked) == 1:
+            time.sleep(0.3)  # the others board meanwhile
+        else:
+            together.wait(30)  # broken if they ask one after another
+        raise ProviderError("no", kind="server_error")
 
-    def ask(number: int) -> str:
+    def ask(_: int) -> str:
         try:
-            return caches[number % 2].ask_once(KEY, fail_thrice, threading.Event()).text
+            return cache.ask_once(KEY, dead, threading.Event()).text
         except ProviderError:
             return "failed"
 
     with ThreadPoolExecutor(20) as pool:
-        got = list(pool.map(ask, range(20)))
-    assert (got.count("failed"), got.count("42"), len(asked)) == (3, 17, 4)
+        assert list(pool.map(ask, range(20))) == ["failed"] * 20
+    assert len(asked) == 20
+
+
+def test_an_asker_that_is_told_to_stop_is_replaced_by_one_of_the_others(opened):
+    cache, asked = opened(), []
+
+    def first_stops() -> Completion:
+        asked.append(1)
+        time.sleep(0.2)
+        if len(asked) == 1:
+            raise Drained("told to stop")
+        return GOOD
+
+    def ask(_: int) -> str:
+        try:
+            return cache.ask_once(KEY, first_stops, threading.Event()).text
+        except Drained:
+            return "stopped"
+
+    with ThreadPoolExecutor(5) as pool:
+        got = list(pool.map(ask, range(5)))
+    assert (got.count("stopped"), got.count("42"), len(asked)) == (1, 4, 2)
 
 
 def test_a_reply_that_may_not_be_stored_is_for_its_asker_alone(opened):
