@@ -27,6 +27,7 @@ from trials.words import (
     Deployment,
     Marked,
     Message,
+    Opening,
     Trial,
     Workload,
 )
@@ -53,25 +54,36 @@ class Ask(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A trial to run, the completions it already has from an earlier process, and when it was handed out."""
+    """A trial to run, and when it was handed out.
+
+    ``earlier`` are the completions it already has, from an earlier process or from the cache; ``opening`` is its first
+    request, if that had to be made to look into the cache.
+    """
 
     trial: Trial
     earlier: tuple[Completion, ...] = ()
+    opening: Opening | None = None
     queued_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Who is asked, as it stands on every row."""
+    """Who is asked, as it stands on every row; of one that is not ``priced`` no row says what it cost."""
 
     provider: str
     deployment: str
     simulated: bool
+    priced: bool = False
 
     @classmethod
     def of(cls, deployment: Deployment) -> Asked:
         """Return what the rows of a deployment say."""
-        return cls(provider=deployment.provider, deployment=deployment.name, simulated=deployment.simulated)
+        return cls(
+            provider=deployment.provider,
+            deployment=deployment.name,
+            simulated=deployment.simulated,
+            priced=deployment.price is not None,
+        )
 
 
 class TrialRunner:
@@ -95,11 +107,11 @@ class TrialRunner:
         and a fatal ProviderError (this deployment cannot be asked at all), after which the trial is pending, too.
         """
         trial = work.trial
-        cost = Cost(started_at=time.time())
+        cost = Cost(started_at=time.time(), cost_usd=0.0 if self._asked.priced else None)
         cost.queue_ms = max(0.0, (cost.started_at - work.queued_at) * 1000) if work.queued_at else 0.0
         self._record({"kind": "begun", "number": trial.number, "trial_key": trial.trial_key})
         try:
-            marked = self._workload.run(trial, self._chat(work, cost))
+            marked = self._workload.run(trial, self._chat(work, cost), work.opening)
         except Drained:
             return None
         except StoreError:
@@ -117,6 +129,8 @@ class TrialRunner:
 
     def _chat(self, work: Work, cost: Cost) -> Callable[..., Completion]:
         index = 0
+        # What came out of the cache can be had there again: it is written only once something follows that cannot.
+        unwritten: list[dict[str, Any]] = []
 
         def chat(
             messages: Sequence[Message],
@@ -126,12 +140,20 @@ class TrialRunner:
             told: Mapping[str, Any] | None = None,
         ) -> Completion:
             nonlocal index
-            if index < len(work.earlier):
+            again = index < len(work.earlier)
+            if again:
                 completion = work.earlier[index]
             else:
                 completion = self._ask(work.trial, messages, tools, judge=judge, told=told)
             # Those of an earlier process are recorded again, so that each journal can be replayed by itself.
-            self._record({"kind": "completion", "number": work.trial.number, "index": index, "completion": completion})
+            event = {"kind": "completion", "number": work.trial.number, "index": index, "completion": completion}
+            if again:
+                event["again"] = True  # its cost has been counted
+            unwritten.append(event)
+            if not completion.cached:
+                for event in unwritten:
+                    self._record(event)
+                unwritten.clear()
             index += 1
             cost.add(completion, judge=judge)
             return completion

@@ -24,7 +24,7 @@ from processes.one_core import OneCore
 from trials.errors import Drained, RunnerError, StoreError
 from trials.plan import TrialPlan
 from trials.progress import ShardProgress, ending
-from trials.words import Completion, Deployment, Trial, Workload
+from trials.words import Completion, Deployment, Opening, Trial, Workload
 from trials.words import Message as ChatMessage
 
 if TYPE_CHECKING:
@@ -171,17 +171,17 @@ class Shard:
         now = time.time()
         trials = [self._plan.trial(number) for number in numbers]
         earlier = {int(number): tuple(map(Completion.from_json, told)) for number, told in begun.items()}
-        for number, reply in self._cached(trial for trial in trials if trial.number not in earlier).items():
-            earlier[number] = (reply,)
+        openings: dict[int, Opening] = {}
+        if self._asking.caches:
+            made = ((trial, self._workload.opening(trial)) for trial in trials if trial.number not in earlier)
+            openings = {trial.number: opening for trial, opening in made if opening is not None}
+            asked = [(trial, openings[trial.number].messages) for trial in trials if trial.number in openings]
+            earlier.update((number, (reply,)) for number, reply in self._asking.look_up(asked).items())
         for trial in trials:
-            yield Work(trial=trial, earlier=earlier.get(trial.number, ()), queued_at=now)
-
-    def _cached(self, trials: Iterable[Trial]) -> Mapping[int, Completion]:
-        """Look up the first replies of many trials at once, where that can be done before they begin."""
-        if not self._asking.caches:
-            return {}
-        openings = ((trial, self._workload.opening(trial)) for trial in trials)
-        return self._asking.look_up({trial.number: (trial, asked) for trial, asked in openings if asked is not None})
+            number = trial.number
+            yield Work(
+                trial=trial, earlier=earlier.get(number, ()), opening=openings.get(number), queued_at=now
+            )
 
     def _let_go(self, count: int, *, running: bool) -> None:
         """Give back trials that have not begun; if asked to, half of those that run, each after its reply in flight."""
@@ -235,6 +235,8 @@ class Shard:
         if row is None and number in self._released:
             self._ended.put((RETURNED, number))
         self._released.discard(number)
+        if row is not None:
+            self._asking.model.meter.queued(row["queue_ms"])
         if number in self._dropped:
             self._dropped.discard(number)
         elif row is not None:
@@ -295,6 +297,7 @@ class Shard:
         self._counts.rejected_429 = meter.rejected_429
         self._counts.latency_p50_ms = meter.latencies.percentile(50)
         self._counts.latency_p99_ms = meter.latencies.percentile(99)
+        self._counts.traffic = self._asking.traffic()
         return self._counts
 
     def _leave(self) -> None:

@@ -270,7 +270,7 @@ class NoWorkload:
     def trial(self, group: Group, number: int) -> Trial:
         return Trial(number=number, trial_key=str(number), cell=group.cells[0], task_id="", epoch=0)
 
-    def run(self, trial: Trial, chat: Chat) -> Marked:
+    def run(self, trial: Trial, chat: Chat, opening: object = None) -> Marked:
         raise NotImplementedError
 
 

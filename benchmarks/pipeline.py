@@ -29,7 +29,8 @@ from throughput import run
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED = ("--latency", "0.024", "--fault", "500=0.12")
-MODEL = "deepseek-v3.1"
+MODEL = "DeepSeek-V3-0324"
+"""It has three deployments, hence as many shards as are asked for."""
 HEAD = (
     f"{'configuration':<22}{'questions':>10}{'QPS':>9}{'whole':>9}{'failures':>10}"
     f"{'calls P50/P99 ms':>18}{'hits P50/P99 ms':>17}"
@@ -59,7 +60,7 @@ def write_bank(path: Path, questions: int) -> None:
 def measure(line: Line, bank: Path, url: str, folder: Path) -> str:
     """Run one configuration; return its line of the table."""
     command = [sys.executable, str(ROOT / "ultra_parallel_runner.py"), "--simulator-url", url, "--model", MODEL]
-    command += ["--questions", str(bank), "--limit", str(line.questions), "--scorer", "numeric", "--qps", "20000"]
+    command += ["--questions", str(bank), "--limit", str(line.questions), "--scorer", "exact", "--qps", "20000"]
     place = folder / line.name.replace(" ", "-").replace("/", "-")
     place.mkdir()
     spent = run([*command, *line.options], place, may_fail=True)
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--questions", type=int, default=30_000, help="of the parallel and cached runs")
+    parser.add_argument("--shards", type=int, default=2, help="of the parallel and cached runs")
     parser.add_argument("--workers", type=int, default=128, help="threads in flight at once")
     parser.add_argument(
         "--redis", action="append", default=[], metavar="URL", help="a Redis to measure too; repeatable"
@@ -104,9 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         assert server.stdin is not None
         assert server.stdout is not None
         url = server.stdout.readline().decode().strip().rpartition(" ")[2]
-        many = ("--max-workers", str(given.workers))
+        many = ("--max-workers", str(given.workers), "--shards", str(given.shards), "--stagger", "0")
         lines = [
-            Line(name="single thread", questions=400, options=("--max-workers", "1", "--max-attempts", "1")),
+            Line(name="single thread", questions=400, options=("--shards", "1", "--max-workers", "1", "--max-attempts", "1")),
             Line(name="parallel", questions=given.questions, options=(*many,)),
         ]
         for url_of_cache in (f"sqlite:{folder / 'cache.db'}", *given.redis):

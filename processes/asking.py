@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from providers.client import ChatClient
     from providers.keys import Environment
+    from providers.rate_control import Change
     from providers.rates import RateLimiter
     from telemetry.attempts import Meter
     from trials.spec import RunSpec, ShardOrder
@@ -64,12 +66,16 @@ class Asking:
         """Whether replies may be found without asking."""
         return self._cache is not None
 
-    def look_up(self, openings: Mapping[int, tuple[Trial, Sequence[Message]]]) -> dict[int, Completion]:
+    def look_up(self, asked: Sequence[tuple[Trial, Sequence[Message]]]) -> dict[int, Completion]:
         """Return the cached replies to first requests of trials, by the trials' numbers."""
-        if self._cache is None:
+        if self._cache is None or not asked:
             return {}
-        keys = {number: self.model.reply_key(trial, messages, None) for number, (trial, messages) in openings.items()}
+        keys = {trial.number: self.model.reply_key(trial, messages, None) for trial, messages in asked}
+        began = time.monotonic()
         found = self._cache.look_up(list(dict.fromkeys(keys.values())))
+        took_s = time.monotonic() - began
+        for _ in found:  # all came with one look, so each took as long as all
+            self.model.meter.hit(took_s)
         return {number: found[key] for number, key in keys.items() if key in found}
 
     def ask(
@@ -88,11 +94,27 @@ class Asking:
 
         def really() -> Completion:
             header = _header(trial, told) if party.client.deployment.simulated else ""
-            return party.client.ask(messages, tools, sampling=party.sampling, stop=stop, trial_header=header)
+            completion = party.client.ask(messages, tools, sampling=party.sampling, stop=stop, trial_header=header)
+            party.meter.answered(completion)
+            return completion
 
         if self._cache is None:
             return really()
-        return self._cache.ask_once(party.reply_key(trial, messages, tools), really, stop)
+        began = time.monotonic()
+        completion = self._cache.ask_once(party.reply_key(trial, messages, tools), really, stop)
+        if completion.cached:
+            party.meter.hit(time.monotonic() - began)
+        return completion
+
+    def traffic(self) -> dict[str, Any]:
+        """Return what was asked so far, of ``model`` and ``judge``, as nested dicts of numbers that only grow."""
+        told = {"model": self.model.meter.traffic()}
+        if self._judge is not None:
+            told["judge"] = self._judge.meter.traffic()
+        if self._cache is not None:
+            counts = self._cache.counts
+            told["cache"] = {"hit": counts.hits + counts.shared, "miss": counts.asked, "errors": counts.errors}
+        return told
 
     def recheck(self) -> None:
         """Let those who wait for their turn see whether they still should."""
@@ -148,11 +170,16 @@ def _party(
         raise UsageError(missing_message([deployment], environment))
     log.info("asks %s as %s at %s", deployment.model, deployment.name, deployment.base_url)
     meter = Meter(log if order.debug else None)
+
+    def changed(change: Change) -> None:
+        log.info("limit %.1f/s: %s", change.rate, change.reason)
+        meter.limit_changed(change.unit, change.reason)
+
     limiter = shared_limiter(
         deployment,
         key,
         order.rate_mode,
-        on_change=lambda change: log.info("limit %.1f/s: %s", change.rate, change.reason),
+        on_change=changed,
         note=log.info,
     )
     client = ChatClient(

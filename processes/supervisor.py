@@ -17,7 +17,7 @@ from processes.child import Child
 from processes.dispatch import Dispatcher
 from processes.hedging import Hedging
 from processes.messages import BEAT_EVERY_S, Message
-from trials.progress import UNANSWERED, ShardProgress
+from trials.progress import UNANSWERED, ShardProgress, summed
 
 MAX_RESTARTS_WITHOUT_PROGRESS = 3
 VIEW_EVERY_S = 0.25
@@ -81,6 +81,7 @@ class ShardState:
     start: Start
     endings: Counter[str] = field(default_factory=Counter)
     before: Counter[str] = field(default_factory=Counter)
+    traffic_before: dict[str, Any] = field(default_factory=dict)
     progress: ShardProgress = field(default_factory=ShardProgress)
     child: Child | None = None
     launched_at: float | None = None
@@ -104,7 +105,8 @@ class ShardState:
     def total(self) -> ShardProgress:
         """Progress over all processes of this shard so far."""
         sums = {name: self.before[name] + getattr(self.progress, name) for name in SUMMED}
-        return ShardProgress.from_json({**self.progress.to_json(), **sums, **self.endings})
+        traffic = summed(self.traffic_before, self.progress.traffic)
+        return ShardProgress.from_json({**self.progress.to_json(), **sums, **self.endings, "traffic": traffic})
 
 
 class Supervisor:
@@ -314,7 +316,10 @@ class Supervisor:
         child, shard.child = self._child(shard), None
         for name in SUMMED:
             shard.before[name] += getattr(shard.progress, name)
-        shard.progress = replace(shard.progress, requests=0, rejected_429=0, requests_per_s=0.0, in_flight=0, workers=0)
+        shard.traffic_before = summed(shard.traffic_before, shard.progress.traffic)
+        shard.progress = replace(
+            shard.progress, requests=0, rejected_429=0, requests_per_s=0.0, in_flight=0, workers=0, traffic={}
+        )
         self._read_journal(shard, self._dispatcher.held(shard.number))
         if not self._dispatcher.held(shard.number) and (shard.finishing or shard.failure):
             shard.over = True

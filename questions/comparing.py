@@ -31,7 +31,7 @@ class UncheckableError(Exception):
     """A comparison came to no end in two fresh attempts, or its process cannot start."""
 
 
-class _Gone(Exception):  # noqa: N818 - it says what happened
+class _Gone(Exception):
     """The process ended, or had to be."""
 
 

@@ -77,7 +77,9 @@ class Judge:
             return failed(UNREADABLE, answer, **detail)
         if both[0] != both[1]:
             return failed(INCONSISTENT, answer, **detail)
-        return Verdict(score=float(both[0] is True), answer=answer[:200], category="" if both[0] else WRONG, detail=detail)
+        return Verdict(
+            score=float(both[0] is True), answer=answer[:200], category="" if both[0] else WRONG, detail=detail
+        )
 
 
 def judge_messages(question: str, target: str | None, answer: str) -> list[list[Message]]:

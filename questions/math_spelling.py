@@ -6,10 +6,35 @@ import re
 from unicodedata import normalize
 
 _SYMBOLS = {
-    "π": r"\pi ", "∞": r"\infty ", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "≤": r"\le ", "≥": r"\ge ",
-    "无穷大": r"\infty ", "正无穷": r"\infty ", "负无穷": r"-\infty ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "°": r"^\circ ", "θ": r"\theta ",
-    "α": r"\alpha ", "β": r"\beta ", "−": "-", "–": "-", "⁄": "/", "ℝ": r"\mathbb{R}", "∠": r"\angle ", "≈": "=", "∛": r"\sqrt[3]",
-}  # fmt: skip
+    "π": r"\pi ",
+    "∞": r"\infty ",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "÷": "/",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "无穷大": r"\infty ",
+    "正无穷": r"\infty ",
+    "负无穷": r"-\infty ",
+    "≠": r"\ne ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "∅": r"\emptyset ",
+    "±": r"\pm ",
+    "°": r"^\circ ",
+    "θ": r"\theta ",
+    "α": r"\alpha ",
+    "β": r"\beta ",
+    "−": "-",
+    "–": "-",
+    "⁄": "/",
+    "ℝ": r"\mathbb{R}",
+    "∠": r"\angle ",
+    "≈": "=",
+    "∛": r"\sqrt[3]",
+}
 _SYMBOL = re.compile("|".join(_SYMBOLS))
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+")

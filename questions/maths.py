@@ -25,19 +25,50 @@ _NEAR = Fraction(1, 10**6)
 _MAX_UNORDERED = 12
 _WORDS = re.compile(r"[^\W\d_][^\W\d_'’ -]*(?:[ '’-]+[^\W\d_]+)*[.!]?")
 _NAMES = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp pi sqrt infty infinity max min det mod gcd lcm "
-    "alpha beta gamma delta theta lambda sigma omega".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "log",
+        "ln",
+        "exp",
+        "pi",
+        "sqrt",
+        "infty",
+        "infinity",
+        "max",
+        "min",
+        "det",
+        "mod",
+        "gcd",
+        "lcm",
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "theta",
+        "lambda",
+        "sigma",
+        "omega",
+    ]
 )
-_UNIT_SPELLINGS = {
-    "mm": "mm millimeter millimetre 毫米", "cm": "cm centimeter centimetre 厘米", "m": "m meter metre 米",
-    "km": "km kilometer kilometre 千米 公里", "g": "g gram gramme 克", "mg": "mg milligram 毫克", "kg": "kg kilogram 千克 公斤",
-    "s": "s sec second 秒", "ms": "ms millisecond 毫秒", "min": "min minute 分钟", "h": "h hr hour 小时", "d": "day 天 日",
-    "L": "L l liter litre 升", "mL": "mL ml milliliter millilitre 毫升", "°": "° degree deg 度", "rad": "rad radian 弧度",
-    "$": "$ dollar usd", "¥": "¥ yuan rmb 元", "in": "in inch inches", "ft": "ft foot feet", "mi": "mi mile", "N": "N newton 牛",
-    "J": "J joule 焦", "W": "W watt 瓦", "V": "V volt 伏", "A": "A ampere amp 安", "Hz": "Hz hertz 赫兹", "K": "K kelvin",
-    "mol": "mol mole 摩尔", "cent": "cent", "week": "week 周", "month": "month 月", "year": "year yr 年",
-}  # fmt: skip
-_UNIT_OF = {name: unit for unit, names in _UNIT_SPELLINGS.items() for name in names.split()}
+_UNIT_SPELLINGS = """
+mm millimeter millimetre 毫米 | cm centimeter centimetre 厘米 | m meter metre 米 | km kilometer kilometre 千米 公里
+g gram gramme 克 | mg milligram 毫克 | kg kilogram 千克 公斤 | ms millisecond 毫秒 | s sec second 秒 | min minute 分钟
+h hr hour 小时 | day d 天 日 | week 周 | month 月 | year yr 年 | L l liter litre 升 | mL ml milliliter millilitre 毫升
+° degree deg 度 | rad radian 弧度 | $ dollar usd | cent | ¥ yuan rmb 元 | in inch inches | ft foot feet | mi mile
+N newton 牛 | J joule 焦 | W watt 瓦 | V volt 伏 | A ampere amp 安 | Hz hertz 赫兹 | K kelvin | mol mole 摩尔
+"""
+_UNIT_OF = {name: names.split()[0] for names in re.split(r"[|\n]", _UNIT_SPELLINGS) for name in names.split()}
 _UNIT = re.compile(
     r"[A-Za-z°$¥€£\u4e00-\u9fff][A-Za-z°/\u4e00-\u9fff ]*(?:\^\s*[{(]?-?\d[})]?)?(?:/[A-Za-z]+(?:\^\{?\d\}?)?)?"
 )
@@ -46,7 +77,7 @@ _RELATION = re.compile(r"[=<>]|\\(?:le|ge|ne|lt|gt|in)(?![A-Za-z])")
 
 
 def equivalent(answer: str, gold: str, compare: Callable[[str, str], bool]) -> bool:
-    """Tell whether an answer equals the gold. ``compare(gold, answer)`` is asked about LaTeX that is not decided here."""
+    """Tell whether an answer equals the gold. ``compare(gold, answer)`` is asked about LaTeX not decided here."""
     quick = _plainly(answer, gold)
     if quick is not None:
         return quick
@@ -72,7 +103,11 @@ def _same(answer: str, gold: str, compare: Callable[[str, str], bool]) -> bool:
     (name, value), (gold_name, gold_value) = unnamed(answer), unnamed(gold)
     if name and gold_name and name != gold_name and not _has_letters(value + gold_value):
         return False
-    if (name and gold_name == name) or (name and not _RELATION.search(gold)) or (gold_name and not _RELATION.search(answer)):
+    if (
+        (name and gold_name == name)
+        or (name and not _RELATION.search(gold))
+        or (gold_name and not _RELATION.search(answer))
+    ):
         return equivalent(value, gold_value, compare)
     if "=" in answer and not _RELATION.search(gold) and not parts(answer):
         return equivalent(answer.rpartition("=")[2], gold, compare)
@@ -131,7 +166,7 @@ def _close(left: Fraction, right: Fraction) -> bool:
         return True
     if left.denominator == right.denominator == 1:
         return False
-    return abs(left - right) <= _NEAR * min(1, abs(right))
+    return abs(left - right) <= _NEAR * min(Fraction(1), abs(right))
 
 
 def _is_number(text: str) -> bool:

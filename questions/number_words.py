@@ -1,4 +1,4 @@
-"""Numbers written as words: Chinese (三百二十一, 两万五, 三点一四, 三分之一, 负五) and English (forty-two, minus three)."""
+"""Numbers written as words: Chinese (三百二十一, 两万五, 三点一四, 三分之一, 负五), English (forty-two, minus three)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,29 @@ CHINESE = re.compile(
     f"负?(?:百分之[{_MARKS}]+(?:点[{_MARKS}]+)?|(?:[{_MARKS}]+又)?[{_MARKS}]+分之[{_MARKS}]+|[{_MARKS}]+(?:点[{_MARKS}]+)?)"
 )
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _VALUES = {word: value for value, word in enumerate(_SMALL)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _BIG = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORD = "(?:" + "|".join([*sorted(_VALUES, key=len, reverse=True), "hundred", *_BIG]) + ")"

@@ -124,7 +124,9 @@ def _places_within(text: str, choices: Sequence[str]) -> list[int]:
 
 _LABELLED = re.compile(r"[\s(\[-]*[A-Za-z][).:、]")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|[。！？；\n]")
-_DENIED = re.compile(r"\b(?:not|never|isnt|cannot|cant|neither|nor|none|wrong|incorrect|false)\b|不是|并非|不对|不正确|错")
+_DENIED = re.compile(
+    r"\b(?:not|never|isnt|cannot|cant|neither|nor|none|wrong|incorrect|false)\b|不是|并非|不对|不正确|错"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +168,14 @@ def _patterns(count: int, several: bool) -> _Patterns:
     any_letter = f"[A-{_LETTERS[count - 1]}]"
     small = f"[a-{_LETTERS[count - 1].lower()}]"
     run = f"{any_letter}+" if several else any_letter
-    more = rf"(?:\s*(?:,\s*(?i:and|or)?|、|;|&|/|(?i:and|or)(?=\W)|和|或者?|与|以及)\s*[(\[]?{any_letter}(?![A-Za-z0-9'’])[)\]]?)*"
+    joint = r"(?:,\s*(?i:and|or)?|、|;|&|/|(?i:and|or)(?=\W)|和|或者?|与|以及)"
+    more = rf"(?:\s*{joint}\s*[(\[]?{any_letter}(?![A-Za-z0-9'’])[)\]]?)*"
     # A lone "A" before a lower-case word is the article, unless the word begins a reason.
-    article = (
-        r"(?!\s+(?!because|since|as|and|or|but|for|with|given|due|is|which|that|in|by|based|here)[a-z]{2})"
-        if True
-        else ""
-    )
+    article = r"(?!\s+(?!because|since|as|and|or|but|for|with|given|due|is|which|that|in|by|based|here)[a-z]{2})"
     letter = rf"(?:{run}(?![A-Za-z0-9'’]){article}|{small}(?=\s*(?:[.)\]:,;]|$|\n)))[)\]]?{more}"
     opened = r"[\"'“‘(\[{【「〔\s]*"
-    filler = r"(?:(?:therefore|thus|clearly|definitely|most\s+likely|likely|probably|indeed|simply|actually|both|either)[\s,]+)*"
+    sure = r"therefore|thus|clearly|definitely|most\s+likely|likely|probably|indeed|simply|actually|both|either"
+    filler = rf"(?:(?:{sure})[\s,]+)*"
     named = r"(?:(?:the\s+)?(?:options?|choices?|letters?|answers?)\s*)?"
     statements = [
         rf"(?i:(?:\b(?:answers?|choices?|options?|selection|response|conclusion)\b[^.\n:A-Z]{{0,60}}?(?:\b(?:is|are|would\s+be|should\s+be|must\s+be)|'s)\b\s*:?|\b(?:answers?|choice|selection|response|conclusion|(?:correct|right|best|final|chosen)\s+option)[\"']?\s*(?:[:=]|-\s|(?=\s[A-Z]\b)))\s*{filler}(?P<notX>n[o']t\s+|never\s+)?{filler}{named}){opened}(?P<atX>{letter})",

@@ -17,6 +17,8 @@ from questions.verdicts import BAD_TARGET, UNCHECKABLE, WRONG, Verdict, failed
 from trials.errors import UsageError
 
 BAD_JSON, BAD_SHAPE = "bad_json", "schema_mismatch"
+_MAX_MENDED = 20_000
+"""json-repair's time grows with the square of what a reply made to hurt holds."""
 MODES = ("subset", "equal")
 
 
@@ -104,6 +106,8 @@ def _mended(text: str) -> tuple[Any, bool]:
         raise ValueError("nested too deeply") from None
     except ValueError:
         pass
+    if len(text) > _MAX_MENDED:
+        raise ValueError(f"damaged, and longer than the {_MAX_MENDED:,} characters that can be mended")
     import json_repair
 
     try:

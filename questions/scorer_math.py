@@ -19,7 +19,8 @@ _MAX_CHARACTERS = 2000
 """Longer "answers" are none; it also keeps a request below what a pipe takes at once."""
 
 _PROSE = re.compile(
-    r"\s+(?:because|since|where|which|so|when|if|for|as|by|I\s+hope|after|per|of)\b.*|[,;]\s+(?:so|since|because|where|which|as)\b.*|\s+\([a-zA-Z ]{4,}.*",
+    r"\s+(?:because|since|where|which|so|when|if|for|as|by|I\s+hope|after|per|of)\b.*"
+    r"|[,;]\s+(?:so|since|because|where|which|as)\b.*|\s+\([a-zA-Z ]{4,}.*",
     re.DOTALL,
 )
 _TWO_WORDS = re.compile(r"(?<![\\a-zA-Z{])[A-Za-z]{3,}\s+[A-Za-z]{2,}|\s\Z")
@@ -132,7 +133,7 @@ def _unmarked(text: str) -> list[str]:
         and not re.search(r"[A-Za-z]{3,}\s|\s[A-Za-z]{3,}|[\u4e00-\u9fff]", _without_names(line))
     ):
         return [line.rstrip(".。")]
-    if (equation := _LAST_EQUATION.search(line)) is not None:
+    if (equation := _LAST_EQUATION.search(line[-300:])) is not None:
         return [equation[1].strip()]
     plain = spelt_plainly(text)
     found = numbers(plain)

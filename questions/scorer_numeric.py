@@ -86,12 +86,12 @@ def number_in(text: str) -> Quantity | None:
         if numbers(spelt_plainly(marked)):
             return None
     plain = spelt_plainly(text)
-    found = numbers(plain)
-    return settled(plain, found[-1]) if found else None
+    last = numbers(plain)[-1:]
+    return settled(plain, last[0]) if last else None
 
 
 def stated_number(statement: str) -> Quantity | None:
-    """Return the number that a statement begins with or comes to ("x = 5 m", "3 + 4 = 7"); None if it leaves it open."""
+    """Return the number that a statement begins with or comes to ("x = 5 m", "3 + 4 = 7"); None if it is open."""
     plain = spelt_plainly(statement)
     while (working := _WORKING.match(plain)) and _ARITHMETIC.fullmatch(working[0].rstrip(" =≈")):
         plain = plain[working.end() :]

@@ -14,11 +14,11 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The mark of one reply. ``score`` is in [0, 1]; ``answer`` is what was taken from the reply, cut to 200 characters.
+    """The mark of one reply. ``score`` is in [0, 1]; ``answer`` is what was taken from it, cut to 200 characters.
 
     ``category`` is empty when the reply is right. ``wrong_answer``, ``no_answer`` (nothing could be taken from it),
-    ``bad_json``, ``judge_inconsistent`` and ``judge_unreadable`` are about the reply; ``bad_target`` says that the label
-    itself cannot be read as this scorer needs it, ``uncheckable`` that the comparison came to no end: neither of the
+    ``bad_json``, ``schema_mismatch``, ``judge_inconsistent`` and ``judge_unreadable`` are about the reply or the judge;
+    ``bad_target`` says that the label itself cannot be read as this scorer needs it, ``uncheckable`` that the comparison came to no end: neither of the
     two says anything about the model.
     """
 

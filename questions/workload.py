@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from questions.question import Question
 from questions.stored import Bank
@@ -14,7 +14,7 @@ from trials.digest import digest
 from trials.per_cell import PerCell
 from trials.plan import Group
 from trials.spec import QuestionSpec, RunSpec
-from trials.words import FAILURE, FULL, PARTIAL, QUESTION, Cell, Chat, Completion, Marked, Message, Trial
+from trials.words import FAILURE, FULL, PARTIAL, QUESTION, Cell, Chat, Completion, Marked, Message, Opening, Trial
 
 if TYPE_CHECKING:
     from questions.judging import Judge
@@ -24,8 +24,22 @@ VERSION = 1
 
 _CUT_SHORT = {"length": "truncated", "content_filter": "refused"}
 """Why a reply ended too early → what a wrong answer in it is called."""
-_STYLES = {"json": "json", "math": "boxed", "numeric": "boxed", "choice": "letter"}
+_STYLES = {
+    "exact": "bare",
+    "normalised": "bare",
+    "json": "json",
+    "math": "boxed",
+    "numeric": "boxed",
+    "choice": "letter",
+}
 """Scorer → the form in which a simulated model answers."""
+
+
+class Asked(NamedTuple):
+    """A question, and the messages that ask it."""
+
+    question: Question
+    messages: list[Message]
 
 
 class QuestionWorkload:
@@ -75,14 +89,15 @@ class QuestionWorkload:
         """Return the digests of the bank's rows, and of all that is made of them: prompts and expected answers."""
         return {"questions": self.bank.input_digest, "prompts": self.bank.digest}
 
-    def opening(self, trial: Trial) -> Sequence[Message]:
-        """Return the messages that ask a trial's question."""
-        return self.bank.messages(self._question(trial))
+    def opening(self, trial: Trial) -> Asked:
+        """Return a trial's question, and the messages that ask it."""
+        # Every group holds the bank a whole number of times.
+        question = self.bank.question(trial.number % len(self.bank))
+        return Asked(question, self.bank.messages(question))
 
-    def run(self, trial: Trial, chat: Chat) -> Marked:
+    def run(self, trial: Trial, chat: Chat, opening: Opening | None = None) -> Marked:
         """Ask one question, and mark the reply."""
-        question = self._question(trial)
-        messages = self.bank.messages(question)
+        question, messages = opening if isinstance(opening, Asked) else self.opening(trial)
         completion = chat(messages, told={"question": self._known(question)})
         own = self._scorer.mark(completion.text, question.target or "", question.choices)
         verdict = self._judged(question, messages, completion, own, chat) if self._judge else own
@@ -102,9 +117,6 @@ class QuestionWorkload:
     def close(self) -> None:
         """End the processes that marking has started."""
         self._scorer.close()
-
-    def _question(self, trial: Trial) -> Question:
-        return self.bank.question(trial.number % len(self.bank))  # every group holds the bank a whole number of times
 
     def _judged(
         self, question: Question, messages: Sequence[Message], completion: Completion, own: Verdict, chat: Chat

@@ -1,7 +1,7 @@
 """A run's rows in a Delta table, local or on S3, in which every trial key stands at most once.
 
-Each batch is one commit: an append if the table has none of its keys, else a merge in which a row replaces one that it
-beats (a scored row beats any other, then the newest, as in the results store). A commit holds application transactions
+Each batch is one commit: an append if it replaces nothing, else a merge in which a row replaces one that it beats (a
+scored row beats any other, then the newest, as in the results store). A commit holds application transactions
 (Delta protocol, "Transaction Identifiers"):
 
     <run>@<created>/<source run>/<shard>   how far this run's rows of a journal have come: what is up to there is not
@@ -122,7 +122,8 @@ class _Batch:
         if rows.num_rows:
             marks = {app: max(mark, known[app]) for app, mark in reached.items()}
             properties = _properties({**marks, self.writer: self.name})
-            (_merge if there else _append)(table, columns_of(rows), properties, evolve)
+            replaces = bool(there) and any(key in there for key in rows["trial_key"].to_pylist())
+            (_merge if replaces else _append)(table, columns_of(rows), properties, evolve)
         return len(rows)
 
 
@@ -184,7 +185,7 @@ def _behind(batch: pa.Table, writer: str, known: Mapping[str, int]) -> pa.Table:
     if set(known.values()) == {-1}:
         return batch
     places = zip(*(batch[name].to_pylist() for name in ID), strict=True)
-    return batch.filter([offset >= known[_app(writer, run, shard)] for run, shard, offset in places])
+    return batch.filter([offset > known[_app(writer, run, shard)] for run, shard, offset in places])
 
 
 def _there(table: DeltaTable, batch: pa.Table) -> dict[str, tuple[Any, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from trials.words import FAILURE, FULL, HARNESS_ERROR, PARTIAL, PROVIDER_ERROR, SCORED
@@ -25,12 +25,26 @@ def ending(row: Mapping[str, Any]) -> str:
     return ENDINGS[row["outcome"] if row["status"] == SCORED else row["status"]]
 
 
+def summed(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Add up nested dicts of numbers and lists of numbers; what only one has stays as it is."""
+    return {**one, **{name: _sum(one[name], value) if name in one else value for name, value in other.items()}}
+
+
+def _sum(one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping):
+        return summed(one, other)
+    if isinstance(one, list):
+        return [mine + theirs for mine, theirs in zip(one, other, strict=True)]
+    return one + other
+
+
 @dataclass(slots=True, kw_only=True)
 class ShardProgress:
     """One shard at one moment. Counts are of this process alone, rates in 1/s, latencies of single HTTP attempts.
 
     ``done`` = full + partial + failed + provider_errors + harness_errors.
-    ``limit_reason`` says in words why the limit last changed.
+    ``limit_reason`` says in words why the limit last changed. ``traffic`` holds what else is counted of requests, as
+    nested dicts of numbers that only grow (``telemetry.traffic``).
     """
 
     state: str = "waiting"
@@ -49,6 +63,7 @@ class ShardProgress:
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
     message: str = ""
+    traffic: dict[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> int:

@@ -61,6 +61,7 @@ FIELDS: dict[str, type] = {
     "judge_requests": int,
     "judge_prompt_tokens": int,
     "judge_completion_tokens": int,
+    "cost_usd": float,
     "queue_ms": float,
     "rate_wait_ms": float,
     "retry_wait_ms": float,
@@ -80,7 +81,10 @@ FIELDS: dict[str, type] = {
 
 @dataclass(slots=True, kw_only=True)
 class Cost:
-    """What a trial has used so far, added up over its completions. Times in milliseconds, clocks in Unix seconds."""
+    """What a trial has used so far, added up over its completions. Times in milliseconds, clocks in Unix seconds.
+
+    ``cost_usd`` is None once the price of a completion is not known; a judge's completions count.
+    """
 
     requests: int = 0
     attempts: int = 0
@@ -90,6 +94,7 @@ class Cost:
     judge_requests: int = 0
     judge_prompt_tokens: int = 0
     judge_completion_tokens: int = 0
+    cost_usd: float | None = 0.0
     queue_ms: float = 0.0
     rate_wait_ms: float = 0.0
     retry_wait_ms: float = 0.0
@@ -100,6 +105,8 @@ class Cost:
 
     def add(self, completion: Completion, *, judge: bool = False) -> None:
         """Count one completion, fresh or replayed; a judge's counts for itself, and takes none of the model's time."""
+        if self.cost_usd is not None:
+            self.cost_usd = None if completion.cost_usd is None else self.cost_usd + completion.cost_usd
         if judge:
             self.judge_requests += 1
             self.judge_prompt_tokens += completion.prompt_tokens
@@ -187,6 +194,7 @@ def build_row(
         judge_requests=cost.judge_requests,
         judge_prompt_tokens=cost.judge_prompt_tokens,
         judge_completion_tokens=cost.judge_completion_tokens,
+        cost_usd=None if cost.cost_usd is None else round(cost.cost_usd, 10),
         queue_ms=round(cost.queue_ms, 3),
         rate_wait_ms=round(cost.rate_wait_ms, 3),
         retry_wait_ms=round(cost.retry_wait_ms, 3),

@@ -84,7 +84,8 @@ class Completion:
 
     ``attempts`` counts HTTP tries. ``rate_wait_ms`` was spent waiting for the rate limiter, ``retry_wait_ms`` backing
     off, ``provider_ms`` in the successful HTTP exchange. A ``cached`` one came out of the reply cache: it cost
-    nothing of that, but its tokens are those of the reply.
+    nothing of that, but its tokens are those of the reply. ``cost_usd`` is what was paid for it at the deployment's
+    price, None where that is not known.
     """
 
     text: str
@@ -99,6 +100,7 @@ class Completion:
     provider_ms: float = 0.0
     deployment: str = ""
     cached: bool = False
+    cost_usd: float | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Completion:
@@ -158,6 +160,20 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a model's tokens cost: US dollars per million tokens of prompt (``input``) and of reply (``output``)."""
+
+    input: float
+    output: float
+
+    def of(self, completion: Completion) -> float:
+        """Return what a completion costs in US dollars; a cached one costs nothing."""
+        if completion.cached:
+            return 0.0
+        return (completion.prompt_tokens * self.input + completion.completion_tokens * self.output) / 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """What is called: one deployment or key of a model.
 
@@ -165,7 +181,7 @@ class Deployment:
     ``key_names`` are the environment variables that may hold the key, first found wins; ``NAME#2`` means item 2
     (from 0) of a comma list. ``workers`` is a ceiling of threads, ``qps`` HTTP requests per second (the start
     value when adaptive). ``scope`` is what shares a rate limit, beside endpoint and key: the API's model, or ``*`` for
-    all of them.
+    all of them. ``price`` is None where it is not known.
     """
 
     name: str
@@ -186,12 +202,23 @@ class Deployment:
     omit: tuple[str, ...] = ()
     start_delay_s: float = 0.0
     simulated: bool = False
+    price: Price | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Deployment:
         """Rebuild a deployment from its fields as JSON. Raises KeyError, TypeError for unknown or missing fields."""
         lists = {name: tuple(value[name]) for name in ("key_names", "omit")}
-        return cls(**{**value, **lists})
+        price = Price(**value["price"]) if value.get("price") else None
+        return cls(**{**value, **lists, "price": price})
+
+
+class Opening(Protocol):
+    """How a trial begins; a workload keeps in it what else it has worked out by then."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """The first request."""
+        ...
 
 
 class Workload(Protocol):
@@ -214,7 +241,7 @@ class Workload(Protocol):
         """Return the digests of the inputs that decide what is asked, by what they are."""
         ...
 
-    def opening(self, trial: Trial) -> Sequence[Message] | None:
+    def opening(self, trial: Trial) -> Opening | None:
         """Return the trial's first request if a cached reply to it may be looked up ahead, else None."""
         ...
 
@@ -222,6 +249,9 @@ class Workload(Protocol):
         """Return the trial of a group that has this number in the plan; a pure function of its arguments."""
         ...
 
-    def run(self, trial: Trial, chat: Chat) -> Marked:
-        """Ask and mark one trial. Deterministic given the completions; raises what ``chat`` raises."""
+    def run(self, trial: Trial, chat: Chat, opening: Opening | None = None) -> Marked:
+        """Ask and mark one trial. Deterministic given the completions; raises what ``chat`` raises.
+
+        ``opening`` is what this workload returned for the trial, if it was asked: so it is made once.
+        """
         ...

@@ -12,7 +12,7 @@ from trials.errors import UsageError
 from trials.per_cell import PerCell
 from trials.plan import Group
 from trials.spec import RunSpec, WorkflowSpec
-from trials.words import FULL, Cell, Chat, Marked, Trial
+from trials.words import FULL, Cell, Chat, Marked, Opening, Trial
 from workflows import answers, prompts, reliability, scoring, wording
 from workflows.dialogue import Transcript, converse
 from workflows.flaws import damage
@@ -111,7 +111,7 @@ class WorkflowWorkload:
         key = digest([self._asked(as_asked, task), self._rules, self._content(task), whom, cell.seed, epoch])
         return Trial(number=number, trial_key=key, cell=cell, task_id=task.task_id, epoch=epoch)
 
-    def run(self, trial: Trial, chat: Chat) -> Marked:
+    def run(self, trial: Trial, chat: Chat, opening: Opening | None = None) -> Marked:
         """Ask and mark one trial."""
         task = self.library.get(trial.task_id)
         return mark(task, trial, converse(task, trial, chat))

@@ -29,7 +29,7 @@ class ThreeTurns:
     def trial(self, cell: Cell, instance: int, number: int) -> Trial:
         return replace(TRIAL, number=number, trial_key=f"k{number}")
 
-    def run(self, trial: Trial, chat: Callable) -> Marked:
+    def run(self, trial: Trial, chat: Callable, opening: object = None) -> Marked:
         said = [chat([{"role": "user", "content": str(turn)}]).text for turn in range(3)]
         spoken = [{"role": "assistant", "content": text} for text in said]
         return Marked(outcome="full", coverage=1.0, turns=3, conversation=spoken, detail={"said": said})
@@ -109,7 +109,7 @@ def test_a_journal_that_takes_no_more_is_raised():
 
 
 class Defective(ThreeTurns):
-    def run(self, trial: Trial, chat: Callable) -> Marked:
+    def run(self, trial: Trial, chat: Callable, opening: object = None) -> Marked:
         chat([])
         raise ZeroDivisionError("a defect of ours")
 

@@ -260,20 +260,52 @@ def test_two_processes_at_once_into_one_table_are_exact(work, store, tmp_path):
 
 def test_what_another_process_commits_between_look_and_commit_is_not_doubled(work, store, write, tmp_path, monkeypatch):
     one, other = work.run(), work.run(num_instances=4)
-    rows(store, work, one, row("a"), row("b"))
-    write(other, wanted=lambda keys: [key == "a" for key in keys])
+    rows(store, work, one, row("a"), row("b"), row("c"))
+    write(other, wanted=lambda keys: [key == "c" for key in keys])
     look, waited = delta_output._there, []
 
     def look_and_wait(*given):
         found = look(*given)
         if not waited:
             waited.append(1)
-            assert write(other) == 1
+            assert write(work.run(num_instances=5)) == 2
         return found
 
     monkeypatch.setattr(delta_output, "_there", look_and_wait)
-    assert write(one) == 0
+    assert write(one, wanted=lambda keys: [key != "c" for key in keys]) == 0
     assert read(tmp_path / "table") == counting(store, one)
+
+
+def test_rows_of_a_fresh_run_that_older_ones_beat_are_not_passed_over(work, store, write, tmp_path, monkeypatch):
+    monkeypatch.setattr(delta_output, "BATCH_ROWS", 1)
+    monkeypatch.setattr(delta_output, "_PIECE_ROWS", 1)
+    older, fresh = work.run(), work.run(fresh=True)
+    rows(store, work, older, row("a", ended_at=9.0))
+    rows(store, work, fresh, row("a", status="provider_error"), row("b"))  # "a" goes to history/, and comes last
+    properties, commits = delta_output._properties, []
+
+    def cut_off_at_the_second(*given):
+        commits.append(1)
+        if len(commits) == 2:
+            raise KeyboardInterrupt
+        return properties(*given)
+
+    monkeypatch.setattr(delta_output, "_properties", cut_off_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        write(fresh)
+    assert [found["trial_key"] for found in read(tmp_path / "table")] == ["b"]
+    assert write(fresh) == 1
+    assert read(tmp_path / "table") == counting(store, fresh)
+
+
+def test_what_was_committed_is_not_sent_again_even_if_it_was_deleted_there(work, store, write, tmp_path):
+    run = work.run()
+    rows(store, work, run, row("a"), row("b"))
+    write(run)
+    DeltaTable(tmp_path / "table").delete("trial_key = 'b'")
+    rows(store, work, run, row("c"))
+    assert write(run) == 1
+    assert [found["trial_key"] for found in read(tmp_path / "table")] == ["a", "c"]
 
 
 def test_endless_conflicts_end_with_what_to_do(work, store, write, monkeypatch):

@@ -1,0 +1,46 @@
+"""What a model's tokens cost: as the catalog says, else as the package genai-prices knows it.
+
+The package carries its data with it, so nothing is fetched; how recent they are is a matter of updating it. A provider's
+own list is asked only: a model that somebody else serves as well may cost anything there. What is found is the price of
+fresh tokens for short prompts; discounts (for prompts a provider has cached, for batches) are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from providers.catalog import endpoint_of
+from trials.words import Price
+
+if TYPE_CHECKING:
+    from providers.catalog import Entry
+
+_SAMPLE_TOKENS = 1000
+
+
+def price_of(entry: Entry, environment: Mapping[str, str]) -> Price | None:
+    """Return what a model costs, or None if that is not known. Takes a quarter of a second where the package is needed."""
+    if isinstance(entry.price, Price):
+        return entry.price
+    if entry.price:
+        provider, _, model = entry.price.partition(":")
+        return _listed(model.strip(), provider=provider.strip())
+    names = dict.fromkeys((entry.instances[0].api_model, entry.model))
+    places = ({"url": endpoint_of(entry, environment)}, {"provider": entry.provider})
+    found = (_listed(name, **place) for place in places for name in names)
+    return next((price for price in found if price is not None), None)
+
+
+def _listed(model: str, *, provider: str | None = None, url: str | None = None) -> Price | None:
+    from genai_prices import Usage, calc_price
+
+    usage = Usage(input_tokens=_SAMPLE_TOKENS, output_tokens=_SAMPLE_TOKENS)
+    try:
+        found = calc_price(usage, model, provider_id=provider, provider_api_url=url)
+    except (LookupError, ValueError):
+        return None
+    if found.model_price.input_mtok is None or found.model_price.output_mtok is None:
+        return None
+    per_million = 1_000_000 // _SAMPLE_TOKENS
+    return Price(input=float(found.input_price * per_million), output=float(found.output_price * per_million))
