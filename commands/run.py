@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from commands.ledger import Ledger, Standing, open_places, take_in
+from commands.manifest import note_reported_models, write_manifest
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
-from commands.manifest import note_reported_models, write_manifest
 from commands.results import print_results, print_written
 from commands.simulation import OwnSimulator
 from commands.under_way import RunUnderWay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,11 @@ class Party:
         asked = orjson.dumps([messages, tools, epoch], option=orjson.OPT_SORT_KEYS)
         return blake2b(self._whom + asked, digest_size=20).hexdigest()
 
+    def priced(self, completion: Completion) -> Completion:
+        """Return a completion with what it costs here."""
+        price = self.client.deployment.price
+        return completion if price is None else replace(completion, cost_usd=price.of(completion))
+
 
 class Asking:
     """Gets completions for trials. Safe to share between threads."""
@@ -76,7 +81,7 @@ class Asking:
         took_s = time.monotonic() - began
         for _ in found:  # all came with one look, so each took as long as all
             self.model.meter.hit(took_s)
-        return {number: found[key] for number, key in keys.items() if key in found}
+        return {number: self.model.priced(found[key]) for number, key in keys.items() if key in found}
 
     def ask(
         self,
@@ -95,16 +100,16 @@ class Asking:
         def really() -> Completion:
             header = _header(trial, told) if party.client.deployment.simulated else ""
             completion = party.client.ask(messages, tools, sampling=party.sampling, stop=stop, trial_header=header)
-            party.meter.answered(completion)
-            return completion
+            party.meter.answered(party.priced(completion))
+            return completion  # as it came: what the cache keeps has no price
 
         if self._cache is None:
-            return really()
+            return party.priced(really())
         began = time.monotonic()
         completion = self._cache.ask_once(party.reply_key(trial, messages, tools), really, stop)
         if completion.cached:
             party.meter.hit(time.monotonic() - began)
-        return completion
+        return party.priced(completion)
 
     def traffic(self) -> dict[str, Any]:
         """Return what was asked so far, of ``model`` and ``judge``, as nested dicts of numbers that only grow."""

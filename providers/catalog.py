@@ -14,7 +14,7 @@ from providers.catalog_file import Table, nearest, read_catalog_file
 from providers.endpoints import AZURE, url_problem
 from providers.keys import key_name_problem
 from trials.errors import UsageError
-from trials.words import Deployment, Sampling
+from trials.words import Deployment, Price, Sampling
 
 BUILT_IN = Path(__file__).with_name("catalog.toml")
 GENERIC = "generic"
@@ -37,6 +37,7 @@ _DEFAULTS: Table = {
     "max_tokens_field": "max_tokens",
     "omit": [],
     "extra": {},
+    "price": "",
     "instances": [{"name": "{model}"}],
 }
 _REQUIRED = ("provider", "api", "workers", "qps")
@@ -59,7 +60,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """All that the catalog says of one model."""
+    """All that the catalog says of one model. A ``price`` that is a text names one in a list of prices (prices.py)."""
 
     model: str
     family: str
@@ -75,6 +76,7 @@ class Entry:
     max_tokens_field: str
     omit: tuple[str, ...]
     instances: tuple[Instance, ...]
+    price: Price | str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +173,15 @@ def deployments_of(
             max_tokens_field=entry.max_tokens_field,
             omit=entry.omit,
             start_delay_s=STAGGER_S[min(place, len(STAGGER_S) - 1)],
+            price=entry.price if isinstance(entry.price, Price) else None,
         )
         for place, instance in enumerate(entry.instances[:shards])
     )
+
+
+def endpoint_of(entry: Entry, environment: Mapping[str, str]) -> str:
+    """Return the base URL that a model's first instance is asked at."""
+    return _base_url(entry.instances[0], environment)
 
 
 def simulated(deployment: Deployment, url: str) -> Deployment:
@@ -214,6 +222,7 @@ def _entry(model: str, table: Table, families: Table, source: Path) -> Entry:
         ),
         max_tokens_field=fields["max_tokens_field"],
         omit=tuple(fields["omit"]),
+        price=Price(**fields["price"]) if isinstance(fields["price"], dict) else fields["price"],
         instances=tuple(_instance(model, fields, one, place) for one in fields["instances"]),
     )
 

@@ -25,6 +25,7 @@ WRITTEN_BY_US = ("messages", "tools", "stream")
 """Request fields that a catalog must not touch: a trial asks what the benchmark says, and replies are read whole."""
 
 MAX_WORKERS = 10_000
+_PRICE_TABLE = "a table of US dollars per million tokens such as { input = 0.27, output = 1.10 }"
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -154,6 +155,17 @@ def _is_json(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
+def _price(value: Any) -> str:
+    if isinstance(value, str):
+        provider, _, model = value.partition(":")
+        right = not _text(value) and provider.strip() and model.strip()
+        return "" if right else f"must be a name of the form 'provider:model', or {_PRICE_TABLE}"
+    if not isinstance(value, dict) or set(value) != {"input", "output"}:
+        return f"must be {_PRICE_TABLE}"
+    problems = ((name, _number(0, 1e6)(dollars)) for name, dollars in value.items())
+    return next((f"{name} {problem}" for name, problem in problems if problem), "")
+
+
 def _workers(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"adaptive", "fixed"}:
         return next(filter(None, map(_whole(1, MAX_WORKERS), value.values())), "")
@@ -200,6 +212,7 @@ FAMILY_FIELDS: dict[str, Check] = {
     "max_tokens_field": _text,
     "omit": _subset("temperature", "max_tokens", "model"),
     "extra": _extra,
+    "price": _price,
     "instances": _instances,
 }
 MODEL_FIELDS: dict[str, Check] = {"family": _text, "api_model": _text, **FAMILY_FIELDS}

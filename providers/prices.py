@@ -27,17 +27,17 @@ def price_of(entry: Entry, environment: Mapping[str, str]) -> Price | None:
         provider, _, model = entry.price.partition(":")
         return _listed(model.strip(), provider=provider.strip())
     names = dict.fromkeys((entry.instances[0].api_model, entry.model))
-    places = ({"url": endpoint_of(entry, environment)}, {"provider": entry.provider})
-    found = (_listed(name, **place) for place in places for name in names)
+    url = endpoint_of(entry, environment)
+    found = [_listed(name, url=url) for name in names] + [_listed(name, provider=entry.provider) for name in names]
     return next((price for price in found if price is not None), None)
 
 
-def _listed(model: str, *, provider: str | None = None, url: str | None = None) -> Price | None:
+def _listed(model: str, *, provider: str = "", url: str = "") -> Price | None:
     from genai_prices import Usage, calc_price
 
     usage = Usage(input_tokens=_SAMPLE_TOKENS, output_tokens=_SAMPLE_TOKENS)
     try:
-        found = calc_price(usage, model, provider_id=provider, provider_api_url=url)
+        found = calc_price(usage, model, provider_api_url=url) if url else calc_price(usage, model, provider_id=provider)
     except (LookupError, ValueError):
         return None
     if found.model_price.input_mtok is None or found.model_price.output_mtok is None:

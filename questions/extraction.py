@@ -1,8 +1,9 @@
 """Finds the answer in a reply: behind thoughts, markers, boxes, fences and LaTeX. Pure text in, text out.
 
 It does not judge what it finds. The order of trust: the last ``\\boxed{}``, then the last marker (``Answer:``, ``The
-answer is``, ``答案：``, ``<answer>``, ``####`` on the last line), then the whole reply. A thought is never an answer: what stands in
-``<think>…</think>`` is dropped, and a thought that was cut off (no closing tag) leaves only what stands before it.
+answer is``, ``答案：``, ``<answer>``, ``####`` on the last line), then the whole reply. A thought is never an answer:
+what stands in ``<think>…</think>`` is dropped, and a thought that was cut off (no closing
+tag) leaves only what stands before it.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ comparison (``compare``), which is slow and may never come to an end.
 
 Decided here, and worth knowing: 50% equals both 0.5 and 50; "x = 3" equals 3, but not "y = 3"; a unit may be left out,
 a ratio
-3:4 is the number 3/4, and units of two kinds are different ("5 cm" is not "5 m"); whole numbers are equal exactly, others up to 1e-6 of the
-target and at most 1e-6; a text ("even", "no solution") equals only the same text in normalised form.
+3:4 is the number 3/4, and units of two kinds are different ("5 cm" is not "5 m"); whole numbers are equal exactly,
+others up to 1e-6 of the target and at most 1e-6; a text ("even", "no solution") equals only
+the same text in normalised form.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def _has_letters(text: str) -> bool:
 
 
 def _without_unit(text: str) -> tuple[str, str]:
-    """Return (expression, unit) of an expression with a unit in upright letters behind it, such as ``10\\pi\\text{ cm}``."""
+    """Return (expression, unit) of an expression with a unit in upright letters behind it: ``10\\pi\\text{ cm}``."""
     match = _UPRIGHT_UNIT.search(text)
     if match is None or not _is_unit(match[1]) or not text[: match.start()].strip(" $"):
         return text, ""

@@ -1,4 +1,4 @@
-"""Numbers written as words: Chinese (三百二十一, 两万五, 三点一四, 三分之一, 负五), English (forty-two, minus three)."""
+"""Numbers written as words: Chinese (三百二十一, 两万五, 三分之一, 负五) and English (forty-two, minus three)."""
 
 from __future__ import annotations
 

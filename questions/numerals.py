@@ -2,8 +2,9 @@
 
 Arabic digits of any width with separators, signs and currency; ``3.2×10^5``, ``1e-3``; ``3/4``, ``1 1/2``, ``½``,
 ``\\frac{3}{4}``; ``12%``; ``3.5 million``, ``1.2万亿``; Chinese (``三百二十一``, ``三分之一``, ``百分之五十``) and
-English words (``forty-two``). Units are passed over, and the 2 of ``cm^2`` or ``H2O`` is no number. Values are fractions, so
-nothing is rounded. Anything beyond 10^±1000 is no number here: nobody's answer, but an easy way to fill a memory.
+English words (``forty-two``). Units are passed over, and the 2 of ``cm^2`` or ``H2O`` is no number. Values are
+fractions, so nothing is rounded. Anything beyond 10^±1000 is no number here: nobody's answer,
+but an easy way to fill a memory.
 """
 
 from __future__ import annotations

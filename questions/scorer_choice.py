@@ -169,19 +169,19 @@ def _patterns(count: int, several: bool) -> _Patterns:
     small = f"[a-{_LETTERS[count - 1].lower()}]"
     run = f"{any_letter}+" if several else any_letter
     joint = r"(?:,\s*(?i:and|or)?|、|;|&|/|(?i:and|or)(?=\W)|和|或者?|与|以及)"
-    more = rf"(?:\s*{joint}\s*[(\[]?{any_letter}(?![A-Za-z0-9'’])[)\]]?)*"
+    more = rf"(?:\s*{joint}\s*[(\[]?{any_letter}(?![A-Za-z0-9'’])[)\]]?){{0,{count}}}"
     # A lone "A" before a lower-case word is the article, unless the word begins a reason.
     article = r"(?!\s+(?!because|since|as|and|or|but|for|with|given|due|is|which|that|in|by|based|here)[a-z]{2})"
     letter = rf"(?:{run}(?![A-Za-z0-9'’]){article}|{small}(?=\s*(?:[.)\]:,;]|$|\n)))[)\]]?{more}"
-    opened = r"[\"'“‘(\[{【「〔\s]*"
+    opened = r"[\"'“‘(\[{【「〔\s]{0,8}"  # bounded, as everything is that could repeat for ever
     sure = r"therefore|thus|clearly|definitely|most\s+likely|likely|probably|indeed|simply|actually|both|either"
-    filler = rf"(?:(?:{sure})[\s,]+)*"
+    filler = rf"(?:(?:{sure})[\s,]+){{0,3}}"
     named = r"(?:(?:the\s+)?(?:options?|choices?|letters?|answers?)\s*)?"
     statements = [
         rf"(?i:(?:\b(?:answers?|choices?|options?|selection|response|conclusion)\b[^.\n:A-Z]{{0,60}}?(?:\b(?:is|are|would\s+be|should\s+be|must\s+be)|'s)\b\s*:?|\b(?:answers?|choice|selection|response|conclusion|(?:correct|right|best|final|chosen)\s+option)[\"']?\s*(?:[:=]|-\s|(?=\s[A-Z]\b)))\s*{filler}(?P<notX>n[o']t\s+|never\s+)?{filler}{named}){opened}(?P<atX>{letter})",
         rf"(?i:(?P<notX>(?:\bnot|n['’]t|\bnever|\bavoid)\s+(?:\w+\s+)?)?\b(?:choos(?:e|ing)|chose|select(?:ed|ing)?|pick(?:ed|ing)?|go(?:ing)?\s+with|opt(?:ed)?\s+for)\s+{named}){opened}(?P<atX>{letter})",
         rf"(?<![A-Za-z0-9'’\\]){opened}(?P<atX>{any_letter}){more}(?:[)\]:.]+\s[^.,;:\n]{{0,60}}?|[)\]]*,?)\s*(?i:\bis|['’]s)(?P<notX>\s*(?:not|n['’]t))?\s+(?i:(?:the|a)\s+)?(?:\w+ly\s+)?(?i:only\s+|single\s+)?(?i:(?:correct|right|best|true|accurate)(?=\s*(?:[.,;:!)]|\Z|\n|answer|choice|option|one\b|because|since|as\b|and\b))|answer|most\b)",
-        rf"(?i:\b(?:but|rather|instead|it\s+is|it['’]s)\s+(?:(?:rather|instead|it\s+is|it['’]s|is)\s+)*{named}){opened}(?P<atX>{letter})(?=\s*(?:[.,;!]|$|\n))",
+        rf"(?i:\b(?:but|rather|instead|it\s+is|it['’]s)\s+(?:(?:rather|instead|it\s+is|it['’]s|is)\s+){{0,3}}{named}){opened}(?P<atX>{letter})(?=\s*(?:[.,;!]|$|\n))",
         rf"(?:答案|答(?=\s*:)|正确选项|正确的选项|结论)[^。\n:A-Z是为]{{0,12}}?(?P<notX>不|并非|不应)?(?:应该是|应当是|应为|应是|就是|是|为|选择|选|:|】)\s*:?\s*(?P<notY>不是)?(?:选项)?{opened}(?P<atX>{letter})",
         rf"(?P<notX>不能|不可以|不应该?|不要|不会|不|别|排除)?(?:选择|选(?!项)|选项[是为:])\s*:?\s*(?:选项)?{opened}(?P<atX>{letter})",
         rf"(?:而是|应该是|应为|应是|就是|的是|的为)\s*:?\s*(?:选项)?{opened}(?P<atX>{letter})",

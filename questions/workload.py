@@ -111,7 +111,7 @@ class QuestionWorkload:
             scorer_score=own.score if self._judge else None,
             turns=1,
             conversation=[*messages, {"role": "assistant", "content": completion.text}],
-            detail={"scorer": self._scorer.name, **verdict.detail},
+            detail={"scorer": self._scorer.name, "finish_reason": completion.finish_reason, **verdict.detail},
         )
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from stores.parts import schema_of
-from stores.results import ResultsStore, read_store
+from stores.results import ResultsStore
 from stores.run_directory import RunDirectory, make_directory
 from trials.errors import StoreError, UsageError
 from trials.rows import FIELDS
@@ -157,21 +157,11 @@ def _spool(store: ResultsStore, run: RunDirectory, wanted: Wanted | None) -> Ite
 
     with tempfile.TemporaryFile(dir=store.path) as file:
         with pq.ParquetWriter(file, schema_of(FIELDS)) as writer:
-            for table in _counting(store, run):
+            for table in store.counting_tables(run):
                 chosen = table if wanted is None else table.filter(list(wanted(table["trial_key"].to_pylist())))
                 if chosen.num_rows:
                     writer.write_table(chosen, row_group_size=SPOOL_GROUP_ROWS)
         yield file
-
-
-def _counting(store: ResultsStore, run: RunDirectory) -> Iterator[pa.Table]:
-    """Yield what ``ResultsStore.counting`` does, as tables."""
-    from stores import ranking
-
-    with store._locked():
-        now = read_store(store.path)
-        parts = [*now._trials(), *now._history()] if run.fresh else now._trials()
-        yield from ranking.counting(parts, tuple(FIELDS), run.run_id if run.fresh else None)
 
 
 def _tables(file: IO[bytes]) -> Iterator[pa.Table]:

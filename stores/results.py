@@ -70,6 +70,11 @@ class ResultsStore:
 
         The store stays locked until the last one is taken, or the iterator closed.
         """
+        for table in self.counting_tables(run, names):
+            yield from dicts(table)
+
+    def counting_tables(self, run: RunDirectory, names: Sequence[str] = tuple(FIELDS)) -> Iterator[pa.Table]:
+        """Yield the same rows as tables."""
         with self._locked():
             store = read_store(self.path)
             parts = [*store._trials(), *store._history()] if run.fresh else store._trials()
@@ -77,8 +82,7 @@ class ResultsStore:
                 return
             from stores import ranking
 
-            for table in ranking.counting(parts, names, run.run_id if run.fresh else None):
-                yield from dicts(table)
+            yield from ranking.counting(parts, names, run.run_id if run.fresh else None)
 
     def merge(self, runs: Iterable[RunDirectory], on_damage: OnDamage | None = None) -> int:
         """Add what the journals of these runs hold and the store does not; return how many rows were added."""

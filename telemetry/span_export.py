@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
@@ -44,14 +44,13 @@ class SpanOutlet:
         """
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
         self._reasons = _last_words()
         self._settings = settings
         self._warn = warn
         self._lock = threading.Lock()
-        self._made = self._sent = self._failed = 0
+        self._made = self._sent = 0
         self._warned = False
         self._closing = False
         kept = Resource({**settings.resource, **resource, "process.pid": os.getpid()}, SEMCONV)
@@ -62,19 +61,15 @@ class SpanOutlet:
             shutdown_on_exit=False,
         )
         size = min(settings.queue_size, MOST_WITH_CONTENT) if settings.content else settings.queue_size
-        self._processor = BatchSpanProcessor(
+        self._processor = _processor(
             _counting(_exporter(settings), self._counted),
+            self._ended,
             max_queue_size=size,
             schedule_delay_millis=settings.delay_s * 1000,
             max_export_batch_size=min(MOST_AT_ONCE, size),
         )
         self._provider.add_span_processor(self._processor)
         self.tracer: Tracer = self._provider.get_tracer(SCOPE, schema_url=SEMCONV)
-
-    def count(self) -> None:
-        """Say that a span was ended, so that one which gets lost is missed."""
-        with self._lock:
-            self._made += 1
 
     def close(self, timeout_s: float) -> None:
         """Send what is left, for ``timeout_s`` at the most, and tell what was lost."""
@@ -87,12 +82,15 @@ class SpanOutlet:
         if lost > 0:
             self._say(f"traces: {lost} of {made} spans did not reach {self._settings.host}{self._reason()}")
 
+    def _ended(self) -> None:
+        with self._lock:
+            self._made += 1
+
     def _counted(self, spans: int, sent: bool) -> None:
         with self._lock:
             if sent:
                 self._sent += spans
                 return
-            self._failed += spans
             first, self._warned = not self._warned, True
         if first and not self._closing:
             self._say(f"traces: {self._settings.host} takes no spans{self._reason()}; the run goes on without them")
@@ -112,10 +110,22 @@ class _LastWords(logging.Handler):
     said = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Only what the exporter says of a request; other complaints of the library are not about sending.
-        if "span" in record.msg and "export" in record.msg.lower():
-            found = next((str(arg) for arg in record.args or () if isinstance(arg, Exception)), "")
-            self.said = " ".join(found.split())[:300] or self.said or " ".join(record.getMessage().split())[:300]
+        if "export" not in record.msg:
+            return
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        error = next((one for one in arguments if isinstance(one, Exception)), None)
+        if error is not None:
+            self.said = _root_words(error)
+        elif record.msg.startswith("Failed to export %s batch code"):
+            self.said = " ".join(str(one) for one in arguments[1:])
+        else:
+            self.said = self.said or record.getMessage()
+
+
+def _root_words(error: BaseException) -> str:
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _last_words() -> _LastWords:
@@ -158,6 +168,17 @@ def _counting(inner: SpanExporter, counted: Callable[[int, bool], None]) -> Span
             inner.shutdown()
 
     return Counting()
+
+
+def _processor(exporter: SpanExporter, ended: Callable[[], None], **options: Any) -> SpanProcessor:
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    class Processor(BatchSpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            ended()
+            super().on_end(span)
+
+    return Processor(exporter, **options)
 
 
 def _ids(next_trace_id: Callable[[], int] | None) -> Any:

@@ -82,7 +82,13 @@ def test_latex_of_all_four_kinds_is_found():
 
 @given(st.integers(-(10**12), 10**12))
 def test_whole_numbers_are_read_however_they_are_written(number: int):
-    for text in (str(number), f"{number:,}", f"${number}$", f" {number}. ", str(number).translate(str.maketrans("0123456789", "０１２３４５６７８９"))):
+    for text in (
+        str(number),
+        f"{number:,}",
+        f"${number}$",
+        f" {number}. ",
+        str(number).translate(str.maketrans("0123456789", "０１２３４５６７８９")),
+    ):
         quantity = number_of(text)
         assert quantity is not None, text
         assert quantity.value == number

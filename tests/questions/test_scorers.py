@@ -122,7 +122,9 @@ def test_the_share_of_matched_leaves_is_told():
 
 
 @pytest.mark.parametrize("name", [name for name in SCORERS if name != "regex"])
-@pytest.mark.parametrize("part", ["\\boxed{", "\\[", "$", "答案", "1.", "1,", "[", '{"a":', "<think>", "A, ", "\ud83d", "\x00"])
+@pytest.mark.parametrize(
+    "part", ["\\boxed{", "\\[", "$", "答案", "1.", "1,", "[", '{"a":', "<think>", "A, ", "\ud83d", "\x00"]
+)
 def test_replies_made_to_hurt_are_marked_all_the_same(name: str, part: str, opened: dict[str, Scorer]):
     scorer = opened.get(name) or opened.setdefault(name, open_scorer(name, {}))
     target = {"choice": "B", "numeric": "5", "math": "x+1", "json": "[]"}.get(name, "Paris")
