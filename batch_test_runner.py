@@ -86,17 +86,42 @@ class Asked:
         )
 
 
+class TrialTrace(Protocol):
+    """A trial that is traced; a context, which ends when the trial does."""
+
+    def __enter__(self) -> TrialTrace: ...
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: Any) -> None: ...
+
+    def asking(self, ask: Ask) -> Ask:
+        """Return the same way of asking, each request traced."""
+        ...
+
+    def ended(self, row: Row | None) -> Row | None:
+        """Take note of how the trial ended, and return the row."""
+        ...
+
+
+class Trace(Protocol):
+    """Begin to trace a trial; None for one that is not sampled."""
+
+    def __call__(self, trial: Trial, *, queued_at: float, earlier: Sequence[Completion]) -> TrialTrace | None: ...
+
+
 class TrialRunner:
     """Runs trials and records what happens. Thread-safe as far as ``ask``, ``record`` and the workload are.
 
     A trial's events are ``begun``, a ``completion`` per request, ``ended`` with its row and conversation.
     """
 
-    def __init__(self, workload: Workload, ask: Ask, record: Record, asked: Asked) -> None:
+    def __init__(
+        self, workload: Workload, ask: Ask, record: Record, asked: Asked, trace: Trace | None = None
+    ) -> None:
         self._workload = workload
         self._ask = ask
         self._record = record
         self._asked = asked
+        self._trace = trace
         definition = workload.definition
         self._condition = PerCell(lambda cell: condition(cell, definition))
 
@@ -106,12 +131,21 @@ class TrialRunner:
         Whatever goes wrong inside a trial becomes its status. Raised are only a StoreError (the journal takes no more)
         and a fatal ProviderError (this deployment cannot be asked at all), after which the trial is pending, too.
         """
+        if self._trace is None:
+            return self._run(work, self._ask)
+        traced = self._trace(work.trial, queued_at=work.queued_at, earlier=work.earlier)
+        if traced is None:
+            return self._run(work, self._ask)
+        with traced:
+            return traced.ended(self._run(work, traced.asking(self._ask)))
+
+    def _run(self, work: Work, ask: Ask) -> Row | None:
         trial = work.trial
         cost = Cost(started_at=time.time(), cost_usd=0.0 if self._asked.priced else None)
         cost.queue_ms = max(0.0, (cost.started_at - work.queued_at) * 1000) if work.queued_at else 0.0
         self._record({"kind": "begun", "number": trial.number, "trial_key": trial.trial_key})
         try:
-            marked = self._workload.run(trial, self._chat(work, cost), work.opening)
+            marked = self._workload.run(trial, self._chat(work, cost, ask), work.opening)
         except Drained:
             return None
         except StoreError:
@@ -127,7 +161,7 @@ class TrialRunner:
             return self._end(trial, cost, HARNESS_ERROR, type(problem).__name__, message)
         return self._end(trial, cost, SCORED, marked=marked)
 
-    def _chat(self, work: Work, cost: Cost) -> Callable[..., Completion]:
+    def _chat(self, work: Work, cost: Cost, ask: Ask) -> Callable[..., Completion]:
         index = 0
         # What came out of the cache can be had there again: it is written only once something follows that cannot.
         unwritten: list[dict[str, Any]] = []
@@ -144,7 +178,7 @@ class TrialRunner:
             if again:
                 completion = work.earlier[index]
             else:
-                completion = self._ask(work.trial, messages, tools, judge=judge, told=told)
+                completion = ask(work.trial, messages, tools, judge=judge, told=told)
             # Those of an earlier process are recorded again, so that each journal can be replayed by itself.
             event = {"kind": "completion", "number": work.trial.number, "index": index, "completion": completion}
             if again:

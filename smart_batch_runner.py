@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from providers.keys import Environment
     from stores.journal import JournalWriter
     from stores.run_directory import RunDirectory
+    from telemetry.tracing import Tracer
     from trials.spec import ShardOrder
 
 TICK_S = 0.05
@@ -79,6 +80,7 @@ class Shard:
         feed: Feed,
         log: logging.Logger,
         drain_timeout_s: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._plan = plan
         self._workload = workload
@@ -87,7 +89,9 @@ class Shard:
         self._feed = feed
         self._log = log
         self._drain_timeout_s = drain_timeout_s
-        self._runner = TrialRunner(workload, self._ask, self._record, Asked.of(deployment))
+        self._tracer = tracer
+        trace = tracer.trial if tracer else None
+        self._runner = TrialRunner(workload, self._ask, self._record, Asked.of(deployment), trace)
         self._pool = WorkerPool(
             self._work,
             max_workers=deployment.workers,
@@ -321,26 +325,30 @@ class Shard:
         except StoreError as problem:
             self._log.error("%s", problem)
         self._asking.close()
+        if self._tracer is not None:
+            self._tracer.close()
 
 
 def open_shard(
     run: RunDirectory, number: int, order: ShardOrder, *, feed: Feed, workload: Workload, environment: Environment
 ) -> Shard:
     """Wire one shard together. Raises UsageError without a key, StoreError if its journal is in use."""
-    from processes.asking import open_asking, secrets_of
+    from processes.asking import open_asking, open_tracer, secrets_of
     from stores.journal import JournalWriter
     from telemetry.logs import open_log
 
     log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=secrets_of(order, environment))
+    tracer = open_tracer(order, run.spec, environment, log) if order.trace else None
     return Shard(
         plan=TrialPlan(run.spec, workload),
         workload=workload,
         deployment=order.deployment,
-        asking=open_asking(order, run.spec, environment, log),
+        asking=open_asking(order, run.spec, environment, log, tracer),
         journal=JournalWriter(run.journal_path(number)),
         feed=feed,
         log=log,
         drain_timeout_s=order.drain_timeout_s,
+        tracer=tracer,
     )
 
 

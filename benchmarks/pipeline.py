@@ -7,8 +7,8 @@
 The provider is the simulator, at a mean latency of 24 ms (with which one thread reaches some 42 questions a second) and
 with 12 % failing requests. Every line is a whole command as a user gives it, results scored, stored and counted.
 ``QPS`` is rows over the time from the first one's beginning to the last one's end; ``whole`` is over the command's
-whole time, its start and the merge included. Latencies of calls are those of the provider as the client saw them, of hits from
-taking the question up to its row. A cached line is a second, ``--fresh`` run of the same questions.
+whole time, its start and the merge included. Latencies of calls are those of the provider as the client saw them, of
+hits from taking the question up to its row. A cached line is a second run of the same questions, into another store.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SIMULATED = ("--latency", "0.024", "--fault", "500=0.12")
 MODEL = "DeepSeek-V3-0324"
 """It has three deployments, hence as many shards as are asked for."""
+ALONE = ("--shards", "1", "--max-workers", "1")
 HEAD = (
     f"{'configuration':<22}{'questions':>10}{'QPS':>9}{'whole':>9}{'failures':>10}"
     f"{'calls P50/P99 ms':>18}{'hits P50/P99 ms':>17}"
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         url = server.stdout.readline().decode().strip().rpartition(" ")[2]
         many = ("--max-workers", str(given.workers), "--shards", str(given.shards), "--stagger", "0")
         lines = [
-            Line(name="single thread", questions=400, options=("--shards", "1", "--max-workers", "1", "--max-attempts", "1")),
+            Line(name="single thread", questions=400, options=(*ALONE, "--max-attempts", "1")),
             Line(name="parallel", questions=given.questions, options=(*many,)),
         ]
         for url_of_cache in (f"sqlite:{folder / 'cache.db'}", *given.redis):

@@ -16,6 +16,7 @@ from commands.ledger import Ledger, begun, open_places, take_in
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
 from commands.simulation import OwnSimulator
+from commands.traced import trace_order
 from commands.values import nearest
 from processes.dispatch import Dispatcher, shares
 from providers.catalog import simulated
@@ -120,7 +121,7 @@ def prepare_alone(values: dict[str, Any], name: str | None) -> Iterator[Alone]:
         yield Alone(
             run=run,
             number=number,
-            order=request.options.order(number, deployment, judge),
+            order=request.options.order(number, deployment, judge, trace_order(request, run.run_id, number, None)),
             ledger=ledger,
             dispatcher=dispatcher,
             begun=begun(run, now.pending()),

@@ -13,6 +13,14 @@ from trials.errors import RunnerError, UsageError
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_SCORED, EXIT_UNSCORED, EXIT_USAGE, EXIT_NOT_STARTED = 0, 1, 2, 3
 
+
+def _of_supervisor(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse what only the supervisor can do where a shard or a worker runs alone, rather than not do it."""
+    if value is not None and not isinstance(context.command, click.Group):
+        raise UsageError(f"{parameter.opts[0]} is an option of ultra_parallel_runner.py alone; leave it out here")
+    return value
+
+
 _WHAT = (
     click.option("--model", "models", multiple=True, metavar="NAME[,NAME…]", help="Models to evaluate; repeatable."),
     click.option(
@@ -81,6 +89,12 @@ _HOW = (
         "--cache", metavar="URL", help="off, sqlite:PATH, redis://HOST:PORT or redis+cluster://.  [default: off]"
     ),
     click.option("--cache-ttl", metavar="TIME", help="How long a cached reply is used, e.g. 30m.  [default: 1h]"),
+    click.option(
+        "--max-cost",
+        metavar="USD",
+        callback=_of_supervisor,
+        help="Stop, resumably, once the run (with --suite: each) has spent this over all its starts.",
+    ),
     click.option("--retry-errors", is_flag=True, help="Ask trials again that failed in the harness itself."),
     click.option("--fresh", is_flag=True, help="Ask everything again; earlier results are kept as history."),
 )
@@ -90,6 +104,22 @@ _WHERE = (
         "--from-manifest", metavar="FILE", help="Repeat the run of this manifest; refused if an input differs."
     ),
     click.option("--output", metavar="URL", help="Write the rows there, too: delta:PATH, s3://…, openai-batch:FILE."),
+    click.option(
+        "--notify",
+        metavar="URL",
+        callback=_of_supervisor,
+        help="Post a JSON object there when the run ends, however it ends.  [env: NOTIFY_URL]",
+    ),
+    click.option(
+        "--metrics-port",
+        metavar="N",
+        callback=_of_supervisor,
+        help="Serve metrics to Prometheus there; 0 takes a free port (docs/monitoring.md).",
+    ),
+    click.option(
+        "--metrics-host", metavar="ADDRESS", callback=_of_supervisor, help="For --metrics-port.  [default: 127.0.0.1]"
+    ),
+    click.option("--trace-content", is_flag=True, help="Put prompts and replies into traces, too (docs/tracing.md)."),
     click.option("--results-dir", metavar="DIR", help="[default: results, with --simulate results/simulated]"),
     click.option("--logs-dir", metavar="DIR", help="Where run directories are made.  [default: logs]"),
 )

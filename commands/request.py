@@ -23,7 +23,8 @@ from trials.words import Deployment, Sampling, Workload
 
 if TYPE_CHECKING:
     from providers.catalog import Entry
-    from providers.keys import Environment
+    from providers.keys import Environment, Secret
+    from telemetry.trace_settings import TraceSettings
 
 MOST_TRIALS = 20_000_000
 _NAMED = ("temperature", "max_tokens")
@@ -44,8 +45,8 @@ Values = Mapping[str, Any]
 class Request:
     """A checked run: what is asked, how, of whom, who judges, and where results go.
 
-    ``simulator_url`` is empty for our own, ``output`` if the results store is enough. ``given`` are the
-    options as the user wrote them.
+    ``simulator_url`` is empty for our own, ``output`` if the results store is enough. ``notify`` is an address that
+    hears of the end. ``given`` are the options as the user wrote them, that address left out.
     """
 
     spec: RunSpec
@@ -57,6 +58,8 @@ class Request:
     logs_dir: Path
     simulator_url: str = ""
     output: str = ""
+    notify: Secret | None = None
+    tracing: TraceSettings | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def shards(self) -> dict[int, Deployment]:
@@ -84,17 +87,19 @@ def resolve(
     from commands.workloads import open_workload
     from providers.catalog import load_catalog
     from stores.run_directory import BANKS
+    from telemetry.trace_settings import read_settings
 
     _refuse_empty(values)
     if values["from_manifest"]:
         values = with_manifest(values)
     refuse_other_kind(values)
     catalog = load_catalog(Path(values["catalog"]) if values["catalog"] else None)
-    entries = entries_of(values, catalog)
-    judges = [judge] if (judge := judge_of(values, catalog)) else []
+    entries = [_priced(entry, environment) for entry in entries_of(values, catalog)]
+    judges = [_priced(judge, environment)] if (judge := judge_of(values, catalog)) else []
     simulated = values["simulate"] or bool(values["simulator_url"])
     asks: WorkflowSpec | QuestionSpec | None = None if values["questions"] else workflow_spec(values)
     options = _options(values, environment)
+    tracing = read_settings(environment, content=values["trace_content"])
 
     def deployments_of(some: list[Entry], options: RunOptions) -> tuple[Deployment, ...]:
         return deployments_for(
@@ -110,6 +115,8 @@ def resolve(
     judging = deployments_of(judges, replace(options, shards=1, qps=None, max_workers=None))
     if need_keys:
         check_keys((*deployments, *judging), environment)
+    if options.max_cost_usd is not None:
+        _check_prices([*entries, *judges])
     options = replace(options, debug_shards=_debug_shards(environment, len(deployments)))
     logs_dir = Path(values["logs_dir"] or "logs")
     banks_dir = banks_dir or logs_dir / BANKS
@@ -144,7 +151,9 @@ def resolve(
         logs_dir=logs_dir,
         simulator_url=values["simulator_url"] or "",
         output=values["output"] or "",
-        given=values,
+        notify=_notify(values, environment),
+        tracing=tracing,
+        given={name: value for name, value in values.items() if name != "notify"},
     )
 
 
@@ -155,6 +164,35 @@ def _refuse_empty(values: Values) -> None:
         if any(isinstance(text, str) and not text.strip() for text in texts):
             flag = name.removesuffix("s") if isinstance(value, tuple) else name
             raise UsageError(f"--{flag.replace('_', '-')}: the value is empty")
+
+
+def _priced(entry: Entry, environment: Environment) -> Entry:
+    """Return an entry with the price that its deployments will have."""
+    from providers.prices import price_of
+
+    return replace(entry, price=price_of(entry, environment) or "")
+
+
+def _check_prices(entries: list[Entry]) -> None:
+    for entry in entries:
+        if not entry.price:
+            raise UsageError(
+                f"--max-cost: no price is known for {entry.model!r}; give it in a file for --catalog, field 'price' of "
+                f'[models."{entry.model}"], as {{ input = 0.27, output = 1.10 }} in US dollars per million tokens'
+            )
+
+
+def _notify(values: Values, environment: Environment) -> Secret | None:
+    """Return the address that is told of the end, which may hold a secret, and is never quoted."""
+    from providers.keys import Secret
+    from providers.webhook import webhook_problem
+
+    flag, url = ("--notify", values["notify"]) if values["notify"] else ("NOTIFY_URL", environment.get("NOTIFY_URL"))
+    if not url:
+        return None
+    if problem := webhook_problem(url):
+        raise UsageError(f"{flag}: the address {problem}")
+    return Secret(url)
 
 
 def _sampling(values: Values, entry: Entry, parameters: Mapping[str, Any]) -> Sampling:
@@ -204,9 +242,25 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         transport=_transport(values["transport"] or "auto"),
         cache=_cache(values["cache"] or "off"),
         cache_ttl_s=duration("--cache-ttl", values["cache_ttl"] or "1h"),
+        max_cost_usd=_dollars_or_none(values, "max_cost"),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
+        **_metrics(values),
     )
+
+
+def _metrics(values: Values) -> dict[str, Any]:
+    """Return the options that say where metrics are served, if they are."""
+    port, host = values["metrics_port"], values["metrics_host"]
+    if port is None:
+        if host is not None:
+            raise UsageError("--metrics-host says where --metrics-port is; give both, or neither")
+        return {}
+    from telemetry.metrics_server import check_installed
+
+    found = whole("--metrics-port", port, 0, 65535)
+    check_installed()
+    return {"metrics_port": found, **({} if host is None else {"metrics_host": host})}
 
 
 def _transport(given: str) -> str:
@@ -225,6 +279,16 @@ def _cache(url: str) -> str:
         if re.search(r"//[^/@]*:[^/@]+@", url):
             raise UsageError("--cache: a password on the command line is seen by all; set REDIS_PASSWORD instead")
     return url
+
+
+def _dollars_or_none(values: Values, name: str) -> float | None:
+    """Return an amount above 0: nothing can be asked for nothing."""
+    flag, text = f"--{name.replace('_', '-')}", values[name]
+    if text is not None and (amount := number(flag, text.removeprefix("$"), -1e9, 1e9)) > 0:
+        return amount
+    if text is not None:
+        raise UsageError(f"{flag}: {text} is not above 0; give US dollars, such as 2.50")
+    return None
 
 
 def _whole_or_none(values: Values, name: str, most: int) -> int | None:

@@ -17,7 +17,9 @@ from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
 from commands.results import print_results, print_written
 from commands.simulation import OwnSimulator
+from commands.traced import run_trace, trace_order
 from commands.under_way import RunUnderWay
+from commands.watched import Watch
 from processes.dispatch import even_split
 from providers.catalog import simulated
 from providers.keys import Environment, find_key
@@ -85,6 +87,7 @@ def run(values: Mapping[str, Any]) -> int:
 def run_request(request: Request) -> Ended:
     """Ask whatever a checked request still lacks, and merge it."""
     with ExitStack() as stack:
+        watch = stack.enter_context(Watch(request))
         store, directory = open_places(request)
         stack.callback(directory.lock().release)
         display = choose_display(sys.stdout)
@@ -94,32 +97,44 @@ def run_request(request: Request) -> Ended:
         plan = TrialPlan(request.spec, request.workload)
         ledger = Ledger(plan, store, directory)
         before = ledger.standing()
+        watch.begin(ledger, before.done(retry_errors=request.options.retry_errors))
         supervisor = None
         if len(before.done(retry_errors=request.options.retry_errors)) < len(plan):
-            supervisor = _supervise(request, plan, before, directory, display, stack)
+            supervisor = _supervise(request, plan, before, directory, display, stack, watch)
             take_in(store, request.logs_dir, directory, display.note)
         else:
             display.note(f"run {directory.run_id} is finished: every trial has a result, nothing is asked again")
         display.close()
         note_reported_models(ledger)
+        watch.end(ledger, interrupted=supervisor is not None and supervisor.signal_number != 0)
         return Ended(ledger=ledger, exit_code=_exit_code(supervisor, ledger.standing(), len(plan)))
 
 
 def _supervise(
-    request: Request, plan: TrialPlan, before: Standing, directory: RunDirectory, display: Display, stack: ExitStack
+    request: Request,
+    plan: TrialPlan,
+    before: Standing,
+    directory: RunDirectory,
+    display: Display,
+    stack: ExitStack,
+    watch: Watch,
 ) -> RunUnderWay:
     deployments, judge = request.shards(), request.judge
     if request.spec.simulated and not request.simulator_url:
         own = stack.enter_context(OwnSimulator(directory.path / "simulator.log", request.spec))
         deployments = {number: simulated(one, own.url) for number, one in deployments.items()}
         judge = simulated(judge, own.url) if judge else None
+    trace = run_trace(request, directory.run_id, len(plan), deployments, display.note)
     for number, deployment in deployments.items():
-        order = request.options.order(number, deployment, judge)
+        told = trace_order(request, directory.run_id, number, trace)
+        order = request.options.order(number, deployment, judge, told)
         directory.shard_dir(number)
         directory.write_json(f"shards/{number:02d}/shard.json", order.to_json())
-    run = RunUnderWay(request, plan, before, directory, display, deployments)
+    run = RunUnderWay(request, plan, before, directory, display, deployments, watch)
+    run.trace = trace
     with _signals(run.interrupt):
         run.supervisor.run()
+    run.end_trace()
     return run
 
 

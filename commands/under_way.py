@@ -13,6 +13,7 @@ import orjson
 
 from commands.ledger import Standing, begun
 from commands.request import Request
+from commands.watched import Watch
 from processes.child import Child
 from processes.dispatch import Dispatcher
 from processes.hedging import Hedging
@@ -22,6 +23,7 @@ from stores.run_directory import RunDirectory
 from telemetry.eta import Eta
 from telemetry.live import Display
 from telemetry.logs import open_log
+from telemetry.run_trace import RunTrace
 from trials.plan import TrialPlan
 from trials.progress import RunView, ShardView
 from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Deployment
@@ -41,10 +43,12 @@ class RunUnderWay:
         directory: RunDirectory,
         display: Display,
         deployments: Mapping[int, Deployment],
+        watch: Watch,
     ) -> None:
         options = request.options
         done = before.done(retry_errors=options.retry_errors)
         self.signal_number = 0
+        self.trace: RunTrace | None = None
         self._request = request
         self._before = before.counts()
         errors = self._before[PROVIDER_ERROR] + self._before[HARNESS_ERROR]
@@ -53,8 +57,15 @@ class RunUnderWay:
         self._directory = directory
         self._display = display
         self._deployments = deployments
+        self._watch = watch
+        if watch.url:
+            display.note(f"metrics at {watch.url}")
         self._log = open_log(directory.path / "supervisor.log", debug=False, secrets=[], warn=display.note)
         self._began_at = time.monotonic()
+        self._pace = RateMeter()
+        self._ended = 0
+        self._slowdowns = Slowdowns()
+        self._budget = budget
         # Where work moves between shards of a model they end together; where it does not, each ends by itself.
         pull = options.balance == "pull"
         self._team = {number: one.model if pull else str(number) for number, one in deployments.items()}
@@ -82,6 +93,8 @@ class RunUnderWay:
         arguments = [sys.executable, str(SHARD_PROGRAM), "--run-dir", str(self._directory.path), "--shard", str(shard)]
         child = Child(arguments, inbox=inbox, stderr_path=self._directory.shard_dir(shard) / "stderr.log")
         self._log.info("shard %d (%s) started as process %d", shard, self._deployments[shard].name, child.pid)
+        if self.trace is not None:
+            self.trace.started(shard, child.pid)
         return child
 
     def replay(self, shard: int, held: Set[int], since: int) -> Replay:
@@ -101,11 +114,27 @@ class RunUnderWay:
         """Show the run, and leave its picture for ``status``."""
         view = self._view(shards)
         self._display.show(view)
+        self._watch.show(view, shards, self.dispatcher, self._deployments)
         now = time.monotonic()
         over = all(shard.over for shard in shards)
+        self._trace_ended(shards)
         if over or now - self._status_at >= STATUS_EVERY_S:
             self._status_at = now
             _write_status(self._directory.path / "status.json", view)
+
+    def end_trace(self) -> None:
+        """End the spans of shards and run, if they are traced."""
+        if self.trace is None:
+            return
+        self._trace_ended(self.supervisor.shards)
+        view = self._view(self.supervisor.shards)
+        counts = {name: getattr(view, name) for name in ("scored", "provider_errors", "harness_errors", "pending")}
+        self.trace.close({f"eval.{name}": count for name, count in counts.items()}, signal_number=self.signal_number)
+
+    def _trace_ended(self, shards: Sequence[ShardState]) -> None:
+        for shard in shards:
+            if self.trace is not None and shard.over:
+                self.trace.shard_over(shard.number, shard.total, restarts=shard.restarts, failure=shard.failure)
 
     def _view(self, shards: Sequence[ShardState]) -> RunView:
         etas = self._eta_by_team(shards)
@@ -128,6 +157,7 @@ class RunUnderWay:
             elapsed_s=time.monotonic() - self._began_at,
             shards=views,
             eta_s=None if None in etas.values() else max(filter(None, etas.values()), default=0.0),
+            metrics_url="" if all(shard.over for shard in shards) else self._watch.url,
         )
 
     def _eta_by_team(self, shards: Sequence[ShardState]) -> dict[str, float | None]:

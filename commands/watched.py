@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from processes.dispatch import Dispatcher
 from processes.supervisor import ShardState
 from telemetry.metrics import STANDING, RunFigures, ShardFigures
 from trials.progress import RunView, ending
-from trials.words import PENDING, Deployment
+from trials.words import PENDING, PROVIDER_ERROR, Deployment
 
 if TYPE_CHECKING:
     from commands.ledger import Ledger
@@ -104,7 +105,10 @@ class Watch:
         if self._server is None:
             return
         trials = _standings(ledger, range(len(ledger.plan)))
-        state = "finished" if sum(trials.values()) == len(ledger.plan) else "stopped"
+        state = "stopped" if sum(trials.values()) < len(ledger.plan) else "finished"
+        if any(count and status == PROVIDER_ERROR for (_, status, _), count in trials.items()):
+            state = "stopped"  # the same command would ask these again
+        self._shards = tuple(replace(shard, queued=0, held=0) for shard in self._shards)
         self._publish(trials, state, 0.0, {}, last=True)
         self._lingers = not interrupted
 

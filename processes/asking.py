@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from providers.rate_control import Change
     from providers.rates import RateLimiter
     from telemetry.attempts import Meter
+    from telemetry.tracing import Tracer
     from trials.spec import RunSpec, ShardOrder
     from trials.words import Deployment
 
@@ -139,7 +140,12 @@ def secrets_of(order: ShardOrder, environment: Environment) -> list[str]:
     from providers.keys import find_key
 
     keys = [find_key(deployment, environment) for deployment in (order.deployment, order.judge) if deployment]
-    return [*(key.secret.reveal() for key in keys if key), environment.get(CACHE_PASSWORD, "")]
+    secrets = [*(key.secret.reveal() for key in keys if key), environment.get(CACHE_PASSWORD, "")]
+    if order.trace:
+        from telemetry.trace_settings import trace_secrets
+
+        secrets += trace_secrets(environment)
+    return secrets
 
 
 def _header(trial: Trial, told: Mapping[str, Any] | None) -> str:
@@ -148,7 +154,30 @@ def _header(trial: Trial, told: Mapping[str, Any] | None) -> str:
     return trial_header(trial, told)
 
 
-def open_asking(order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger) -> Asking:
+def open_tracer(order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger) -> Tracer | None:
+    """Return what traces a shard's trials, None if the environment names no endpoint. Raises UsageError."""
+    from telemetry.trace_settings import read_settings
+    from telemetry.tracing import Tracer
+
+    assert order.trace is not None, "tracing was asked for"
+    settings = read_settings(environment, content=order.trace.content)
+    if settings is None:
+        return None
+    return Tracer(
+        settings,
+        run_id=order.trace.run_id,
+        shard=order.trace.shard,
+        parent=order.trace.parent,
+        asked=(order.deployment, spec.sampling[order.deployment.model]),
+        judge=(order.judge, spec.sampling[order.judge.model]) if order.judge else None,
+        secrets=secrets_of(order, environment),
+        warn=log.warning,
+    )
+
+
+def open_asking(
+    order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger, tracer: Tracer | None = None
+) -> Asking:
     """Wire what a shard asks. Raises UsageError without a key, or for a cache that cannot be used."""
     cache = None
     if order.cache != "off":
@@ -157,12 +186,17 @@ def open_asking(order: ShardOrder, spec: RunSpec, environment: Environment, log:
         cache = open_cache(
             order.cache, ttl_s=order.cache_ttl_s, warn=log.warning, password=environment.get(CACHE_PASSWORD)
         )
-    judge = _party(order.judge, order, spec, environment, log) if order.judge else None
-    return Asking(_party(order.deployment, order, spec, environment, log), judge, cache)
+    judge = _party(order.judge, order, spec, environment, log, tracer) if order.judge else None
+    return Asking(_party(order.deployment, order, spec, environment, log, tracer), judge, cache)
 
 
 def _party(
-    deployment: Deployment, order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger
+    deployment: Deployment,
+    order: ShardOrder,
+    spec: RunSpec,
+    environment: Environment,
+    log: logging.Logger,
+    tracer: Tracer | None,
 ) -> Party:
     from providers.client import ChatClient
     from providers.keys import find_key, missing_message
@@ -192,7 +226,7 @@ def _party(
         key=key,
         limiter=limiter,
         transport=open_transport(order.transport),
-        observe=meter.seen,
+        observe=tracer.watching(meter.seen) if tracer else meter.seen,
         patience_s=order.patience_s,
     )
     return Party(client, limiter, meter, spec)

@@ -148,6 +148,11 @@ class Supervisor:
         """The user wants an end: the first time drains, the second stops at once."""
         self._interrupts += 1
 
+    def wind_down(self) -> None:
+        """Hand out nothing more and let requests in flight end, as one interrupt does; for the loop's own thread."""
+        if not self.draining:
+            self._drain()
+
     def run(self) -> None:
         """Return once every shard has ended its work, failed for good, or been stopped."""
         try:

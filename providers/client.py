@@ -18,7 +18,7 @@ from providers.rate_control import OK as ADMITTED
 from providers.rate_hints import read_hints
 from providers.rates import RateLimiter
 from providers.retry import Backoff
-from providers.transport import HttpReply, HttpRequest, Transport
+from providers.transport import HttpReply, HttpRequest, Phases, Transport
 from providers.wire import build_request, describe, read_reply, tidy
 from trials.errors import Drained, ProviderError
 from trials.words import Completion, Deployment, Message, Sampling
@@ -52,6 +52,11 @@ class AttemptSeen:
     request: HttpRequest
     reply: HttpReply | None
     key: Key
+    transport: Transport
+
+    def phases(self) -> Phases | None:
+        """Return how long its parts took. Only for ``observe``: the next attempt of its thread overwrites them."""
+        return self.transport.phases()
 
     def request_text(self) -> str:
         """Return the request as it was sent, the key hidden."""
@@ -153,6 +158,7 @@ class ChatClient:
             request=request,
             reply=reply,
             key=self._key,
+            transport=self._transport,
         )
         self._observe(seen)
         return outcome

@@ -33,6 +33,7 @@ from providers.transport import (
     USER_AGENT,
     HttpReply,
     HttpRequest,
+    Phases,
     ca_bundle,
 )
 from trials.errors import ProviderError
@@ -59,6 +60,10 @@ class CurlTransport:
     def send(self, request: HttpRequest, timeout_s: float) -> HttpReply:
         """Post the request and read the whole reply within ``timeout_s``."""
         return (self._own.line or self._new_line()).exchange(request, timeout_s)
+
+    def phases(self) -> Phases | None:
+        """Return how long the parts of this thread's last exchange took."""
+        return self._own.line.phases() if self._own.line else None
 
     def close(self) -> None:
         """Close every thread's connection, but for those in the middle of an exchange."""
@@ -102,6 +107,21 @@ class _Line:
         finally:
             self._head, self._head_bytes = [], 0
             self._body, self._body_bytes = [], 0
+
+    def phases(self) -> Phases:
+        """Ask libcurl, whose times all count from the beginning of an exchange and are 0 for what it did not reach."""
+        get = self._handle.getinfo
+        known, there, ready = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME), get(pycurl.PRETRANSFER_TIME)
+        safe, first, end = get(pycurl.APPCONNECT_TIME), get(pycurl.STARTTRANSFER_TIME), get(pycurl.TOTAL_TIME)
+        reused = ready > 0 and not get(pycurl.NUM_CONNECTS)
+        return Phases(
+            reused=reused,
+            lookup_ms=known * 1000 if known and not reused else None,
+            connect_ms=(there - known) * 1000 if there and not reused else None,
+            tls_ms=(safe - there) * 1000 if safe and not reused else None,
+            first_byte_ms=(first - ready) * 1000 if first else None,
+            body_ms=(end - first) * 1000 if first else None,
+        )
 
     def close(self) -> None:
         with suppress(pycurl.error):

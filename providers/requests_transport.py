@@ -7,7 +7,7 @@ host since doing so costs as much as the rest of a request. ``.netrc`` is not re
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
 from socket import gaierror
@@ -25,7 +25,7 @@ from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from providers import failures
 from providers.deadlines import Deadlines
-from providers.transport import CONNECT_TIMEOUT_S, MAX_REPLY_BYTES, USER_AGENT, HttpReply, HttpRequest, ca_bundle
+from providers.transport import CONNECT_TIMEOUT_S, MAX_REPLY_BYTES, USER_AGENT, HttpReply, HttpRequest, Phases, ca_bundle
 from trials.errors import ProviderError
 
 _CHUNK_BYTES = 64 * 1024
@@ -37,7 +37,8 @@ class RequestsTransport:
     def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
         self._max_reply_bytes = max_reply_bytes
         self._deadlines = Deadlines()
-        self._pools = _watched_pools(self._deadlines)
+        self._times = _Times()
+        self._pools = _watched_pools(self._deadlines, self._times)
         self._own = local()
         self._lock = Lock()
         self._sessions: list[requests.Session] = []
@@ -48,15 +49,21 @@ class RequestsTransport:
         failures.check_sendable(request.headers)
         due = time.monotonic() + timeout_s
         self._deadlines.begin(due)
+        self._times.begin()
         try:
             reply = self._exchange(request, timeout_s)
         except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             raise _failure(error, request.url, timeout_s, late=time.monotonic() >= due) from error
         finally:
+            self._times.ended = time.monotonic()
             cut_short = self._deadlines.end()
         if cut_short:
             raise failures.late(request.url, timeout_s)
         return reply
+
+    def phases(self) -> Phases | None:
+        """Return how long the parts of this thread's last exchange took; connecting includes name and TLS."""
+        return self._times.phases()
 
     def close(self) -> None:
         """Close every thread's session."""
@@ -77,6 +84,7 @@ class RequestsTransport:
             allow_redirects=False,
             stream=True,
         ) as response:
+            self._times.first = time.monotonic()
             headers = {name.lower(): value for name, value in response.headers.items()}
             return HttpReply(status=response.status_code, headers=headers, body=self._body(response))
 
@@ -138,13 +146,46 @@ class _WatchedAdapter(HTTPAdapter):
         return manager
 
 
-def _watched_pools(deadlines: Deadlines) -> dict[str, Any]:
+class _Times(local):
+    """When the calling thread's last exchange got how far, on the monotonic clock; 0 for what it did not reach."""
+
+    began = connected = first = ended = connect_s = 0.0
+
+    def begin(self) -> None:
+        self.began = time.monotonic()
+        self.connected = self.first = self.ended = self.connect_s = 0.0
+
+    def connecting(self, connect: Callable[[], None]) -> None:
+        began = time.monotonic()
+        connect()
+        self.connected = time.monotonic()
+        self.connect_s = self.connected - began
+
+    def phases(self) -> Phases | None:
+        if not self.began:
+            return None
+        ready = self.connected or self.began
+        return Phases(
+            reused=bool(self.first and not self.connected),
+            connect_ms=self.connect_s * 1000 if self.connected else None,
+            first_byte_ms=(self.first - ready) * 1000 if self.first else None,
+            body_ms=(self.ended - self.first) * 1000 if self.first else None,
+        )
+
+
+def _watched_pools(deadlines: Deadlines, times: _Times) -> dict[str, Any]:
     class Plain(HTTPConnection):
+        def connect(self) -> None:
+            times.connecting(super().connect)
+
         def getresponse(self) -> Any:
             deadlines.attach(self.sock)
             return super().getresponse()
 
     class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            times.connecting(super().connect)
+
         def getresponse(self) -> Any:
             deadlines.attach(self.sock)
             return super().getresponse()

@@ -49,6 +49,21 @@ class HttpReply:
         return f"HttpReply({self.status}, {len(self.body)} bytes)"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """How long the parts of an exchange took, in milliseconds; None for what is not known or did not happen.
+
+    ``first_byte_ms`` begins once there is a connection, and so includes sending the request.
+    """
+
+    reused: bool = False
+    lookup_ms: float | None = None
+    connect_ms: float | None = None
+    tls_ms: float | None = None
+    first_byte_ms: float | None = None
+    body_ms: float | None = None
+
+
 class Transport(Protocol):
     """Carries requests; safe to use from many threads at once."""
 
@@ -59,6 +74,10 @@ class Transport(Protocol):
         model may think for as long as it is given. Raises ProviderError of kind ``timeout`` or ``connection`` when
         there is no reply, ``bad_reply`` when its body, unpacked, is too big, ``rejected`` when a header cannot be sent.
         """
+        ...
+
+    def phases(self) -> Phases | None:
+        """Return how long the parts of the calling thread's last exchange took, also of one that failed."""
         ...
 
     def close(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,7 @@ class JsonScorer:
 
     @property
     def definition(self) -> Mapping[str, Any]:
-        packages = {name: version(name) for name in ("json-repair", "jsonschema")}
-        return {"scorer": self.name, "version": 1, "mode": self._mode, "schema": self._schema, "packages": packages}
+        return {"scorer": self.name, "version": 1, "mode": self._mode, "schema": self._schema}
 
     def close(self) -> None:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from questions.comparing import MEMORY_BYTES, Comparer, UncheckableError
@@ -44,9 +43,8 @@ class MathScorer:
 
     @property
     def definition(self) -> Mapping[str, Any]:
-        packages = {name: version(name) for name in ("latex2sympy2_extended", "math-verify", "sympy")}
         limits = {"time_limit_s": self._time_limit_s, "memory_bytes": MEMORY_BYTES}
-        return {"scorer": self.name, "version": 1, **limits, "packages": packages}
+        return {"scorer": self.name, "version": 1, **limits}
 
     @property
     def child_pid(self) -> int | None:

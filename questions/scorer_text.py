@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Any
 
 from questions.extraction import bare, boxed, final_text, first_sentence, marked_answer
@@ -121,7 +120,7 @@ class RegexScorer(_Plain):
 
     @property
     def definition(self) -> Mapping[str, Any]:
-        return {"scorer": self.name, "version": 1, "pattern": self._pattern, "regex": version("regex")}
+        return {"scorer": self.name, "version": 1, "pattern": self._pattern}
 
     def mark(self, reply: str, target: str, choices: Sequence[str] = ()) -> Verdict:
         text = final_text(reply)

@@ -18,8 +18,8 @@ class Verdict:
 
     ``category`` is empty when the reply is right. ``wrong_answer``, ``no_answer`` (nothing could be taken from it),
     ``bad_json``, ``schema_mismatch``, ``judge_inconsistent`` and ``judge_unreadable`` are about the reply or the judge;
-    ``bad_target`` says that the label itself cannot be read as this scorer needs it,
-    ``uncheckable`` that the comparison came to no end: neither of the two says anything about the model.
+    ``uncheckable`` says that the comparison came to no end, ``bad_target`` that the label itself cannot be read as this
+    scorer needs it, which says nothing about the model.
     """
 
     score: float

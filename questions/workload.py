@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from questions.question import Question
 from questions.stored import Bank
-from questions.verdicts import Scorer, Verdict
+from questions.verdicts import BAD_TARGET, Scorer, Verdict
 from trials.digest import digest
+from trials.errors import BadTarget
 from trials.per_cell import PerCell
 from trials.plan import Group
 from trials.spec import QuestionSpec, RunSpec
@@ -100,6 +101,8 @@ class QuestionWorkload:
         question, messages = opening if isinstance(opening, Asked) else self.opening(trial)
         completion = chat(messages, told={"question": self._known(question)})
         own = self._scorer.mark(completion.text, question.target or "", question.choices)
+        if own.category == BAD_TARGET and not self._judge:
+            raise BadTarget(f"the label {question.target!r} means nothing to the scorer {self._scorer.name!r}")
         verdict = self._judged(question, messages, completion, own, chat) if self._judge else own
         category = verdict.category and _CUT_SHORT.get(completion.finish_reason, verdict.category)
         return Marked(

@@ -68,9 +68,9 @@ def open_cache(
 ) -> ReplyCache | None:
     """Return the cache, None for "off". A server that is down only makes it warn.
 
-    ``password`` is that of a Redis whose URL has none. ``ttl_s`` is how old, in seconds, a reply may be. ``warn`` is called at most once, from any thread. Raises
-    UsageError for a place that cannot be used, a file that cannot be written or is no database, and a ``ttl_s`` that
-    is not above 0.
+    ``password`` is that of a Redis whose URL has none. ``ttl_s`` is how old, in seconds, a reply
+    may be. ``warn`` is called at most once, from any thread. Raises UsageError for a place that cannot be used, a file
+    that cannot be written or is no database, and a ``ttl_s`` that is not above 0.
     """
     check_cache(url)
     if not ttl_s > 0:
@@ -122,7 +122,8 @@ class ReplyCache:
 
         If the provider fails whoever asks, those who wait in this process ask for themselves, all at once: in turn,
         many of them would wait very long for a provider that is dead. If the asker is told to stop, one of them takes
-        its place. A reply that may not be kept goes to its asker alone. Raises what ``ask`` raises, and Drained within 0.1 s of ``stop`` while waiting for another's reply.
+        its place. A reply that may not be kept goes to its asker alone. Raises what ``ask`` raises, and Drained
+        within 0.1 s of ``stop`` while waiting for another's reply.
         """
         while True:
             flight, first = self._flights.board(key)

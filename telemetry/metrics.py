@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 STATES = ("running", "draining", "finished", "stopped")
 KINDS = ("ok", "rate_limited", "server_error", "timeout", "connection", "bad_reply", "rejected", "access")
-STANDING = {
-    field_name: (SCORED, how) if how in OUTCOMES else (how, "") for how, field_name in ENDINGS.items()
-}
+STANDING = {field_name: (SCORED, how) if how in OUTCOMES else (how, "") for how, field_name in ENDINGS.items()}
 """The field of ShardProgress that counts an ending → its status and outcome; unscored trials have no outcome."""
 
 _WHERE = ("model", "deployment", "shard")
@@ -128,7 +126,9 @@ def _of_trials(shards: Sequence[ShardFigures]) -> Iterator[Metric]:
         "eval_trials_ended", "Trials that ended since this supervisor began.", (*_WHERE, "status", "outcome")
     )
     failed = counter(
-        "failed_tasks", "Trials that ended without a score since this supervisor began, by whose fault.", (*_WHERE, "reason")
+        "failed_tasks",
+        "Trials that ended without a score since this supervisor began, by whose fault.",
+        (*_WHERE, "reason"),
     )
     running = gauge("eval_trials_in_flight", "Trials that a worker is at.", _WHERE)
     queued = gauge("eval_trials_queued", "Trials that wait: in the dispatcher, or in the shard.", (*_WHERE, "place"))
@@ -210,7 +210,8 @@ def _of_caches(shards: Sequence[ShardFigures]) -> Iterator[Metric]:
     from prometheus_client.metrics_core import HistogramMetricFamily
 
     asked = counter(
-        "eval_cache_requests", "Replies out of the cache (hit), and requests that it could not spare (miss).",
+        "eval_cache_requests",
+        "Replies out of the cache (hit), and requests that it could not spare (miss).",
         (*_WHERE, "result"),
     )
     errors = counter("eval_cache_errors", "Failures of the cache's store.", _WHERE)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import sub
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -30,7 +31,7 @@ PACKAGE = "prometheus_client>=0.17"
 MOST_AT_ONCE = 16
 SILENT_AFTER_S = 10.0
 LONGEST_LINGER_S = 60.0
-_KEPT_LOOKS = 2
+_KEPT_LOOKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class MetricsServer:
         self._rendering = threading.Lock()
         self._server = _bind(host, port)
         self._server.set_app(self._answer)
-        threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.2,), name="metrics", daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -80,13 +81,13 @@ class MetricsServer:
     def linger_s(self) -> float:
         """Return how long the next look may be waited for: 0 where nobody watches.
 
-        Who looks in at intervals is given two of them; whoever came once, as long as anybody is.
+        Who looks in at intervals is given two of them (the longest seen of late); whoever came once, a minute.
         """
         if not self._looks:
             return 0.0
         patience_s = LONGEST_LINGER_S
-        if len(self._looks) == _KEPT_LOOKS:
-            patience_s = min(patience_s, 2 * (self._looks[1] - self._looks[0]) + 1)
+        if len(self._looks) > 1:
+            patience_s = min(patience_s, 2 * max(map(sub, self._looks[1:], self._looks)) + 1)
         left_s = self._looks[-1] + patience_s - self._clock()
         return patience_s if left_s > 0 else 0.0
 
@@ -139,9 +140,7 @@ class _Collected:
         self.collect = collect
 
 
-def _plain(
-    start_response: Callable[..., Any], status: str, text: str, *headers: tuple[str, str]
-) -> Iterator[bytes]:
+def _plain(start_response: Callable[..., Any], status: str, text: str, *headers: tuple[str, str]) -> Iterator[bytes]:
     body = text.encode()
     start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *headers])
     yield body

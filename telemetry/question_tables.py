@@ -119,7 +119,7 @@ def _remarks(whole: Sequence[QuestionFigures]) -> list[str]:
     )
     notes = ["latencies are of calls alone; hits are answers out of the cache"] if hits else []
     if unmarked:
-        notes.append(f"{unmarked} replies count as wrong because they could not be compared, or the label not be read")
+        notes.append(f"{unmarked} replies count as wrong because comparing them came to no end")
     if left_out:
         notes.append(f"left out: {left_out} older rows that were asked with other settings")
     return notes

@@ -18,7 +18,7 @@ from trials.statistics import Interval, clustered_rate_interval, score_interval
 from trials.words import FULL, HARNESS_ERROR, PROVIDER_ERROR, SCORED
 
 NO_ANSWER = "no_answer"
-UNMARKED = frozenset({"uncheckable", "bad_target"})
+UNMARKED = frozenset({"uncheckable"})
 
 TALLIED = (
     *("model", "variant", "task_type", "task_id", "epoch", "status", "outcome", "error_category", "ended_at"),

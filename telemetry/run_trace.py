@@ -37,6 +37,7 @@ class RunTrace:
     ) -> None:
         from opentelemetry.trace import set_span_in_context
 
+        self._content = settings.content
         self._outlet = SpanOutlet(settings, {"service.instance.id": f"{run_id}/supervisor"}, warn)
         tracer = self._outlet.tracer
         self._run = tracer.start_span("run", attributes={"eval.run_id": run_id, **present(attributes)})
@@ -76,7 +77,7 @@ class RunTrace:
             }
         )
         if failure:
-            _fail(span, "shard_failed", failure)
+            _fail(span, "shard_failed", failure if self._content else "")
         span.end()
 
     def close(self, attributes: Mapping[str, Any], *, signal_number: int = 0) -> None:

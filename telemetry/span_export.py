@@ -184,12 +184,9 @@ def _processor(exporter: SpanExporter, ended: Callable[[], None], **options: Any
 def _ids(next_trace_id: Callable[[], int] | None) -> Any:
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
-    if next_trace_id is None:
-        return RandomIdGenerator()
-
     class Ids(RandomIdGenerator):
         def generate_trace_id(self) -> int:
-            return next_trace_id()
+            return next_trace_id() if next_trace_id else super().generate_trace_id()
 
     return Ids()
 

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from threading import local
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from telemetry import trace_names
 from telemetry.logs import redactor
 from telemetry.span_export import SpanOutlet, clock_offset_ns
 from telemetry.trace_content import ContentWriter
 from telemetry.trace_settings import TraceSettings
+from telemetry.traced_parts import Ask, Attempt, Phases
 from trials.errors import Drained, ProviderError
 from trials.rows import Row
 from trials.words import Completion, Deployment, Message, Sampling, Trial
@@ -30,72 +31,7 @@ if TYPE_CHECKING:
 LAST_WORD_S = 1.5
 """How long a shard that leaves may take to send its last spans."""
 
-
-class Phases(Protocol):
-    """How long the parts of an HTTP exchange took, in milliseconds; None for what is not known or did not happen."""
-
-    @property
-    def reused(self) -> bool:
-        """Whether the connection was there before."""
-        ...
-
-    @property
-    def lookup_ms(self) -> float | None:
-        """To resolve the host's name."""
-        ...
-
-    @property
-    def connect_ms(self) -> float | None:
-        """To connect."""
-        ...
-
-    @property
-    def tls_ms(self) -> float | None:
-        """To agree on keys."""
-        ...
-
-    @property
-    def first_byte_ms(self) -> float | None:
-        """To send the request and get the first byte of the reply."""
-        ...
-
-    @property
-    def body_ms(self) -> float | None:
-        """To get the rest."""
-        ...
-
-
-class Attempt(Protocol):
-    """What is seen of one HTTP attempt; ``sent_at`` is on the monotonic clock, in seconds."""
-
-    number: int
-    kind: str
-    status: int | None
-    sent_at: float
-    latency_ms: float
-    rate_wait_ms: float
-    error: ProviderError | None
-
-    def phases(self) -> Phases | None:
-        """Return how long its parts took. Only in the thread that made it, and before its next one."""
-        ...
-
-
 A = TypeVar("A", bound=Attempt)
-
-
-class Ask(Protocol):
-    """Get one completion for a trial."""
-
-    def __call__(
-        self,
-        trial: Trial,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] | None,
-        *,
-        judge: bool = False,
-        told: Mapping[str, Any] | None = None,
-    ) -> Completion: ...
 
 
 class Tracer:
@@ -125,7 +61,7 @@ class Tracer:
         self.content = ContentWriter(redactor(secrets)) if settings.content else None
         self.offset_ns = clock_offset_ns()
         self._links = _links(parent)
-        self._said = {"eval.run_id": run_id, "eval.shard": shard, "eval.simulated": asked[0].simulated}
+        self._said: dict[str, Any] = {"eval.run_id": run_id, "eval.shard": shard, "eval.simulated": asked[0].simulated}
         self._parties = [_Party(*asked), _Party(*(judge or asked))]
 
     def trial(self, trial: Trial, *, queued_at: float = 0.0, earlier: Sequence[Completion] = ()) -> TrialTrace | None:
@@ -262,7 +198,7 @@ class TrialTrace:
             judge: bool = False,
             told: Mapping[str, Any] | None = None,
         ) -> Completion:
-            turn, party = self._begin(messages, judge=judge)
+            turn = self._begin(messages, judge=judge)
             try:
                 completion = ask(trial, messages, tools, judge=judge, told=told)
                 self._answered(turn, completion)
@@ -308,7 +244,7 @@ class TrialTrace:
             tracer.fail(span, told["error.type"], row["error_message"] or "")
         return row
 
-    def _begin(self, messages: Sequence[Message], *, judge: bool) -> tuple[Span, _Party]:
+    def _begin(self, messages: Sequence[Message], *, judge: bool) -> Span:
         tracer = self._tracer
         party = tracer.party(judge)
         start_ns = tracer.now_ns()
@@ -321,7 +257,7 @@ class TrialTrace:
         self.turns += 1
         turn = tracer.begin(party.name, self._span, start_ns, attributes)
         tracer.enter(turn, party)
-        return turn, party
+        return turn
 
     def _answered(self, turn: Span, completion: Completion) -> None:
         told = trace_names.answered(completion)

@@ -64,6 +64,15 @@ def per_second(rate: float) -> str:
     return f"{rate:.1f}" if rate < 99.95 else f"{rate:.0f}"
 
 
+def dollars(usd: float | None) -> str:
+    """Spell an amount of money: ``$0.0042``, ``$1.23``, ``$1,204``; what is not known is no amount."""
+    if usd is None:
+        return NOTHING
+    if usd >= 999.5:
+        return f"${usd:,.0f}"
+    return f"${usd:.2f}" if usd >= 0.995 or usd == 0 else f"${usd:.4f}"
+
+
 def memory(size_bytes: int) -> str:
     """Spell a process' memory: ``84 MB``, ``1.2 GB``."""
     if size_bytes <= 0:

@@ -45,5 +45,9 @@ class ProviderError(RunnerError):
         self.attempts = attempts
 
 
+class BadTarget(RunnerError):
+    """A question's own label cannot be read as its scorer needs it: nothing is known of the model, whatever it said."""
+
+
 class Drained(RunnerError):
     """The run is stopping: the trial in hand stays pending and goes on where it was at the next start."""

@@ -87,6 +87,7 @@ class ShardView:
 
     ``total`` is its share of the plan or, once work has moved, what it has ended plus what it still holds;
     ``earlier`` counts trials of its share that had a result before this start. ``eta_s`` is None while unknown.
+    ``cost_usd`` is what it has spent in this run, earlier starts included; None where a price is not known.
     """
 
     number: int
@@ -99,11 +100,17 @@ class ShardView:
     cpu_percent: float = 0.0
     restarts: int = 0
     eta_s: float | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A whole run at one moment. ``scored + provider_errors + harness_errors + pending = planned``, always."""
+    """A whole run at one moment. ``scored + provider_errors + harness_errors + pending = planned``, always.
+
+    ``cost_usd`` is what all starts of the run have spent as far as prices are known, None where none is;
+    ``max_cost_usd`` what it may spend. ``cache_hits`` are requests of this start that needed no call. ``slowdown`` says
+    when and why a rate limit was last lowered, ``metrics_url`` where its metrics are served, if they are.
+    """
 
     run_id: str
     state: str
@@ -117,6 +124,12 @@ class RunView:
     shards: tuple[ShardView, ...]
     eta_s: float | None = None
     message: str = ""
+    cost_usd: float | None = None
+    max_cost_usd: float | None = None
+    cache_hits: int = 0
+    trials_per_s: float = 0.0
+    slowdown: str = ""
+    metrics_url: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON-like dict."""

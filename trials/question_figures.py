@@ -14,10 +14,10 @@ class QuestionFigures:
 
     ``subject`` is empty for all subjects together. ``scored`` is what every share is of; provider errors are never the
     model's. ``right`` counts full scores, ``score`` is the sum of all scores, ``no_answer`` the replies from which no
-    answer could be taken, ``unmarked`` those that count as wrong because the comparison came to no end or the label
-    could not be read. ``interval`` is that of the accuracy at 95 %, epochs of one question counting as belonging
-    together. Latencies are those of calls that no cache answered, None without any; tokens are those of all scored
-    trials, cached ones included. ``left_out`` counts rows asked with other settings, which are in no other figure.
+    answer could be taken, ``unmarked`` those that count as wrong because the comparison came to no end. ``interval`` is
+    that of the accuracy at 95 %, epochs of one question counting as belonging together. Latencies are those of calls
+    that no cache answered, None without any; tokens are those of all scored trials, cached ones included. ``left_out``
+    counts rows asked with other settings, which are in no other figure.
     """
 
     model: str

@@ -105,7 +105,9 @@ class RunOptions:
     ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
     of shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
     may meet nothing but 429s; ``hedge`` lets a second shard try the slowest trials of the tail. ``cache`` is where
-    replies are kept for ``cache_ttl_s``, a URL without a password.
+    replies are kept for ``cache_ttl_s``, a URL without a password. ``max_cost_usd`` is what the run may cost over all its
+    starts; None sets no bound. Metrics are served at ``metrics_port`` of ``metrics_host``: 0 for a free port, None for
+    not at all.
     """
 
     rate_mode: str = "adaptive"
@@ -122,13 +124,18 @@ class RunOptions:
     transport: str = "auto"
     cache: str = "off"
     cache_ttl_s: float = 3600.0
+    max_cost_usd: float | None = None
     debug_shards: tuple[int, ...] = ()
     retry_errors: bool = False
     fresh: bool = False
     stall_timeout_s: float = 30.0
     drain_timeout_s: float = 30.0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
-    def order(self, shard: int, deployment: Deployment, judge: Deployment | None = None) -> ShardOrder:
+    def order(
+        self, shard: int, deployment: Deployment, judge: Deployment | None = None, trace: TraceOrder | None = None
+    ) -> ShardOrder:
         """Return what one shard is told."""
         return ShardOrder(
             deployment=deployment,
@@ -141,7 +148,21 @@ class RunOptions:
             cache=self.cache,
             cache_ttl_s=self.cache_ttl_s,
             drain_timeout_s=self.drain_timeout_s,
+            trace=trace,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceOrder:
+    """That a shard's trials are to be traced; where to is in the environment, since that may hold a key.
+
+    ``parent`` is the shard's span in the form of W3C Trace Context, empty for none. ``content``: what was said, too.
+    """
+
+    run_id: str
+    shard: int
+    parent: str = ""
+    content: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +179,7 @@ class ShardOrder:
     cache: str
     cache_ttl_s: float
     drain_timeout_s: float
+    trace: TraceOrder | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-like dict that ``from_json`` reads back."""
@@ -167,4 +189,5 @@ class ShardOrder:
     def from_json(cls, value: Mapping[str, Any]) -> ShardOrder:
         """Rebuild an order from ``to_json``'s dict. Raises TypeError for unknown or missing fields."""
         judge = Deployment.from_json(value["judge"]) if value["judge"] else None
-        return cls(**{**value, "deployment": Deployment.from_json(value["deployment"]), "judge": judge})
+        trace = TraceOrder(**value["trace"]) if value["trace"] else None
+        return cls(**{**value, "deployment": Deployment.from_json(value["deployment"]), "judge": judge, "trace": trace})

@@ -104,7 +104,7 @@ def test_models_that_were_planned_and_never_answered_have_a_row() -> None:
 
 
 def test_replies_that_could_not_be_compared_are_told() -> None:
-    lines = written(tallied(row("1"), row("2", False, error_category="bad_target")))
+    lines = written(tallied(row("1"), row("2", False, error_category="uncheckable")))
     assert any(line.startswith("1 replies count as wrong") for line in lines)
 
 
