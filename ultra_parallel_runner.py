@@ -44,11 +44,13 @@ def cli(context: click.Context, /, dry_run: bool, suite: str | None, **values: A
 @click.argument("run", required=False)
 @click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(run: str | None, logs_dir: str, as_json: bool) -> int:
-    """Show how a run stands, from any terminal: the newest one, or RUN."""
+@click.option("--watch", is_flag=True, help="Show it until the run ends; q or Ctrl-C leaves.")
+@click.option("--all", "every", is_flag=True, help="A line for each run, the newest first.")
+def status(run: str | None, logs_dir: str, as_json: bool, watch: bool, every: bool) -> int:
+    """Show how a run stands, from any terminal: the newest one, or the one whose name begins with RUN."""
     from commands.status import show_status
 
-    return show_status(run, logs_dir, as_json=as_json)
+    return show_status(run, logs_dir, as_json=as_json, watch=watch, every=every)
 
 
 @cli.command()

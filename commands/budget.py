@@ -62,9 +62,16 @@ class Budget:
         models = ", ".join(self._unpriced)
         return f"no price is known for {models}: no cost is counted; a file for --catalog can name it, field 'price'"
 
+    def in_words(self) -> str:
+        """Say what was spent; nothing where no price is known."""
+        if self.usd is None:
+            return ""
+        part = f" without {', '.join(self._unpriced)}" if self._unpriced else ""
+        return f"{dollars(self.usd)} spent by this run{part}, all its starts together"
+
     def how_to_go_on(self, pending: int) -> str:
         """Say, in one line, why the run has stopped and what makes it go on."""
         return (
-            f"stopped at --max-cost: {dollars(self._spending.usd)} of {dollars(self.bound_usd)} spent, {pending:,} "
-            f"trials are left; the same command with a higher --max-cost goes on"
+            f"{dollars(self._spending.usd)} of --max-cost {dollars(self.bound_usd)} spent and {pending:,} trials are "
+            f"left; the same command with a higher --max-cost goes on"
         )

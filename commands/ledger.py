@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from stores.journal import replay
 from stores.results import ResultsStore, open_store
 from stores.run_directory import RunDirectory, make_directory, open_or_create, runs_in
-from stores.trial_index import TrialIndex, batched
+from stores.totals import status_counts
+from stores.trial_index import TrialIndex, batched, of_plan
 from trials.plan import TrialPlan
 from trials.rows import FIELDS, Row
 from trials.words import HARNESS_ERROR, PENDING, PROVIDER_ERROR, SCORED, STATUSES
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from commands.request import Request
 
 
@@ -98,6 +101,18 @@ class Ledger:
         for number, row in self.rows(("trial_key", "status")):
             now.set(number, row["status"])
         return now
+
+    def counts(self) -> Counter[str]:
+        """Return how many trials of the plan have each status; without looking for their numbers."""
+        counts = status_counts(self.tables(("status",)))
+        counts[PENDING] = len(self.plan) - counts.total()
+        return counts
+
+    def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows that count of the plan's trials, as tables with these columns."""
+        needed = list(dict.fromkeys((*names, "trial_key", "run_id")))
+        for table in self.store.counting_tables(self.run, needed):
+            yield of_plan(table, self.run.run_id, lambda: self._index).select(list(names))
 
     def rows(self, names: Sequence[str] = tuple(FIELDS)) -> Iterator[tuple[int, Row]]:
         """Yield (number, row) for every trial that has a row which counts; ``names`` has ``trial_key`` among them."""

@@ -64,9 +64,10 @@ def note_reported_models(ledger: Ledger) -> None:
     except StoreError:
         return  # a run of before there were manifests
     reported: dict[str, Counter[str]] = {}
-    for _, row in ledger.rows(("trial_key", "model", "reported_model")):
-        if row["reported_model"]:
-            reported.setdefault(row["model"], Counter())[row["reported_model"]] += 1
+    for table in ledger.tables(("model", "reported_model")):
+        for row in table.group_by(["model", "reported_model"]).aggregate([([], "count_all")]).to_pylist():
+            if row["reported_model"]:
+                reported.setdefault(row["model"], Counter())[row["reported_model"]] += row["count_all"]
     if manifest.get("reported_models") != reported:
         ledger.run.write_json(NAME, {**manifest, "reported_models": reported})
 

@@ -153,7 +153,7 @@ def resolve(
         output=values["output"] or "",
         notify=_notify(values, environment),
         tracing=tracing,
-        given={name: value for name, value in values.items() if name != "notify"},
+        given={name: value for name, value in values.items() if name not in ("notify", "trace_content")},
     )
 
 

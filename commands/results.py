@@ -10,10 +10,11 @@ from pathlib import Path
 from commands.ledger import Ledger
 from questions.agreement import agreement
 from stores.output import write_output
-from stores.totals import TALLIED
+from stores.parts import dicts
+from stores.totals import TALLIED, add_table, alike
 from telemetry.question_tables import render_questions
+from telemetry.question_tally import ALIKE, SUMMED, QuestionTally
 from telemetry.question_tally import TALLIED as QUESTION_FIELDS
-from telemetry.question_tally import QuestionTally
 from telemetry.tables import render_results
 from trials.accounting import CellKey, Tally, rate_name
 from trials.plan import TrialPlan
@@ -39,8 +40,8 @@ def tally_of(spec: RunSpec, ledger: Ledger) -> Tally:
     """Return the figures of a run, cells without a row included."""
     variants = {key_of_cell(cell): variant(cell, spec.definition) for cell, _ in ledger.plan.cells()}
     tally = Tally(planned_of(ledger.plan), variants)
-    for _, row in ledger.rows(("trial_key", *TALLIED)):
-        tally.add(row)
+    for table in ledger.tables(TALLIED):
+        add_table(tally, table)
     return tally
 
 
@@ -50,15 +51,20 @@ def question_tally_of(asks: QuestionSpec, ledger: Ledger) -> QuestionTally:
     for cell, count in ledger.plan.cells():
         planned[cell.model, cell.task_type] += count
     tally = QuestionTally(planned, epochs=asks.epochs)
-    for _, row in ledger.rows(("trial_key", *QUESTION_FIELDS)):
-        tally.add(row)
+    for table in ledger.tables(QUESTION_FIELDS):
+        if asks.epochs > 1:  # which answers of a question agree, no sum tells
+            for row in dicts(table):
+                tally.add(row)
+        else:
+            for row, sums, latencies in alike(table, ALIKE, SUMMED):
+                tally.add_alike(row, sums, latencies)
     return tally
 
 
 def _judged(asks: QuestionSpec, ledger: Ledger) -> str:
     """Say how far the judge and the scorer are of one mind."""
-    names = ("trial_key", "score", "scorer_score")
-    rows = (row for _, row in ledger.rows(names) if row["scorer_score"] is not None)
+    names = ("score", "scorer_score")
+    rows = (row for table in ledger.tables(names) for row in dicts(table) if row["scorer_score"] is not None)
     found = agreement((row["score"] >= 1, row["scorer_score"] >= 1) for row in rows)
     if found.share is None:
         return f"{asks.judge} has judged nothing yet"

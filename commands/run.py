@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commands.budget import Budget
+from commands.farewell import Farewell
 from commands.ledger import Ledger, Standing, open_places, take_in
 from commands.manifest import note_reported_models, write_manifest
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
@@ -65,10 +67,11 @@ def print_plan(request: Request, environment: Environment) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A run that has come to its end, finished or not."""
+    """A run that has come to its end, finished or not; ``cost`` says what it has spent, if that is known."""
 
     ledger: Ledger
     exit_code: int
+    cost: str
 
 
 def run(values: Mapping[str, Any]) -> int:
@@ -81,6 +84,8 @@ def run(values: Mapping[str, Any]) -> int:
     print_results(request.spec, ended.ledger)
     if request.output:
         print_written(request.output, ended.ledger, environment)
+    if ended.cost:
+        print(f"cost      {ended.cost}")
     return ended.exit_code
 
 
@@ -89,7 +94,12 @@ def run_request(request: Request) -> Ended:
     with ExitStack() as stack:
         watch = stack.enter_context(Watch(request))
         store, directory = open_places(request)
-        stack.callback(directory.lock().release)
+        lock = directory.lock()
+        budget = Budget(directory, request.shards(), request.judge, request.options.max_cost_usd)
+        farewell = Farewell(request, directory, budget)
+        stack.callback(farewell.post)
+        stack.callback(lock.release)
+        stack.enter_context(farewell)
         display = choose_display(sys.stdout)
         stack.callback(display.close)
         take_in(store, request.logs_dir, directory, display.note)
@@ -98,16 +108,27 @@ def run_request(request: Request) -> Ended:
         ledger = Ledger(plan, store, directory)
         before = ledger.standing()
         watch.begin(ledger, before.done(retry_errors=request.options.retry_errors))
+        farewell.standing(before.counts())
         supervisor = None
         if len(before.done(retry_errors=request.options.retry_errors)) < len(plan):
-            supervisor = _supervise(request, plan, before, directory, display, stack, watch)
+            if remark := budget.remark():
+                display.note(remark)
+            if budget.is_spent:
+                display.note("--max-cost was reached before this start: nothing is asked")
+            else:
+                supervisor = _supervise(request, plan, before, directory, display, stack, watch, budget)
             take_in(store, request.logs_dir, directory, display.note)
         else:
             display.note(f"run {directory.run_id} is finished: every trial has a result, nothing is asked again")
         display.close()
         note_reported_models(ledger)
         watch.end(ledger, interrupted=supervisor is not None and supervisor.signal_number != 0)
-        return Ended(ledger=ledger, exit_code=_exit_code(supervisor, ledger.standing(), len(plan)))
+        counts = ledger.counts()
+        exit_code = _exit_code(supervisor, counts, len(plan))
+        over_budget = budget.is_spent and exit_code == EXIT_UNSCORED
+        farewell.ended(counts, exit_code, over_budget=over_budget)
+        cost = budget.how_to_go_on(len(plan) - counts[SCORED]) if over_budget else budget.in_words()
+        return Ended(ledger=ledger, exit_code=exit_code, cost=cost)
 
 
 def _supervise(
@@ -118,6 +139,7 @@ def _supervise(
     display: Display,
     stack: ExitStack,
     watch: Watch,
+    budget: Budget,
 ) -> RunUnderWay:
     deployments, judge = request.shards(), request.judge
     if request.spec.simulated and not request.simulator_url:
@@ -130,7 +152,7 @@ def _supervise(
         order = request.options.order(number, deployment, judge, told)
         directory.shard_dir(number)
         directory.write_json(f"shards/{number:02d}/shard.json", order.to_json())
-    run = RunUnderWay(request, plan, before, directory, display, deployments, watch)
+    run = RunUnderWay(request, plan, before, directory, display, deployments, watch, budget)
     run.trace = trace
     with _signals(run.interrupt):
         run.supervisor.run()
@@ -138,10 +160,10 @@ def _supervise(
     return run
 
 
-def _exit_code(run: RunUnderWay | None, after: Standing, planned: int) -> int:
+def _exit_code(run: RunUnderWay | None, after: Mapping[str, int], planned: int) -> int:
     if run is not None and run.signal_number:
         return 128 + run.signal_number
-    if after.counts()[SCORED] == planned:
+    if after[SCORED] == planned:
         return EXIT_SCORED
     if run is not None and any(shard.failure and not shard.ended for shard in run.supervisor.shards):
         return EXIT_NOT_STARTED

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from commands.budget import Budget
 from commands.ledger import Standing, begun
 from commands.request import Request
 from commands.watched import Watch
@@ -21,9 +22,11 @@ from processes.supervisor import Inbox, Replay, ShardState, Start, Supervisor
 from stores.journal import replay, written_bytes
 from stores.run_directory import RunDirectory
 from telemetry.eta import Eta
+from telemetry.latency import RateMeter
 from telemetry.live import Display
 from telemetry.logs import open_log
 from telemetry.run_trace import RunTrace
+from telemetry.slowdowns import Slowdowns
 from trials.plan import TrialPlan
 from trials.progress import RunView, ShardView
 from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Deployment
@@ -44,6 +47,7 @@ class RunUnderWay:
         display: Display,
         deployments: Mapping[int, Deployment],
         watch: Watch,
+        budget: Budget,
     ) -> None:
         options = request.options
         done = before.done(retry_errors=options.retry_errors)
@@ -111,7 +115,10 @@ class RunUnderWay:
         self._display.note(text)
 
     def show(self, shards: Sequence[ShardState]) -> None:
-        """Show the run, and leave its picture for ``status``."""
+        """Show the run, and leave its picture for ``status``; wind it down once it has spent what it may."""
+        self._budget.update()
+        if self._budget.is_spent:
+            self.supervisor.wind_down()
         view = self._view(shards)
         self._display.show(view)
         self._watch.show(view, shards, self.dispatcher, self._deployments)
@@ -140,6 +147,9 @@ class RunUnderWay:
         etas = self._eta_by_team(shards)
         views = tuple(self._shard_view(shard, etas[self._team[shard.number]]) for shard in shards)
         ended = sum(shard.endings.total() for shard in shards)
+        self._pace.record(ended - self._ended)
+        self._ended = ended
+        elapsed_s = time.monotonic() - self._began_at
         provider_errors = sum(shard.endings["provider_errors"] for shard in shards)
         harness_errors = sum(shard.endings["harness_errors"] for shard in shards)
         kept_errors = self._before[HARNESS_ERROR] + self._before[PROVIDER_ERROR] - self._asked_again
@@ -154,9 +164,15 @@ class RunUnderWay:
             provider_errors=provider_errors,
             harness_errors=harness_errors + kept_errors,
             pending=pending,
-            elapsed_s=time.monotonic() - self._began_at,
+            elapsed_s=elapsed_s,
             shards=views,
             eta_s=None if None in etas.values() else max(filter(None, etas.values()), default=0.0),
+            message="--max-cost is reached: nothing more is asked" if self._budget.is_spent else "",
+            cost_usd=self._budget.usd,
+            max_cost_usd=self._budget.bound_usd,
+            cache_hits=sum(one.progress.traffic.get("cache", {}).get("hit", 0) for one in views),
+            trials_per_s=self._pace.rate(),
+            slowdown=self._slowdowns.latest(views, elapsed_s),
             metrics_url="" if all(shard.over for shard in shards) else self._watch.url,
         )
 
@@ -185,6 +201,7 @@ class RunUnderWay:
             cpu_percent=cpu,
             restarts=shard.restarts,
             eta_s=0.0 if shard.over else eta_s,
+            cost_usd=self._budget.usd_of(shard.number),
         )
 
 

@@ -96,7 +96,8 @@ class Watch:
         trials = Counter(self._kept)
         for one in self._shards:
             for name, count in one.endings.items():
-                trials[(one.deployment.model, *STANDING[name])] += count
+                key = (one.deployment.model, *STANDING[name])
+                trials[key] += count
         pids = {shard.child.pid: shard.number for shard in shards if shard.child is not None}
         self._publish(trials, view.state, view.eta_s, pids)
 
@@ -156,7 +157,8 @@ def _standings(ledger: Ledger, numbers: Container[int]) -> Standings:
     found: Standings = Counter()
     for number, row in ledger.rows(("trial_key", "status", "outcome", "model")):
         if number in numbers:
-            found[(row["model"], *STANDING[ending(row)])] += 1
+            key = (row["model"], *STANDING[ending(row)])
+            found[key] += 1
     return found
 
 

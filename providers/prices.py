@@ -1,8 +1,9 @@
 """What a model's tokens cost: as the catalog says, else as the package genai-prices knows it.
 
-The package carries its data with it, so nothing is fetched; how recent they are is a matter of updating it. A provider's
-own list is asked only: a model that somebody else serves as well may cost anything there. What is found is the price of
-fresh tokens for short prompts; discounts (for prompts a provider has cached, for batches) are not counted.
+The package carries its data with it, so nothing is fetched; how recent they are is a matter of updating it. Only the
+list of the provider itself is asked: a model that somebody else serves as well may cost anything there. What is found
+is the price of fresh tokens for short prompts; discounts (for prompts a provider has cached, for batches) are not
+counted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SAMPLE_TOKENS = 1000
 
 
 def price_of(entry: Entry, environment: Mapping[str, str]) -> Price | None:
-    """Return what a model costs, or None if that is not known. Takes a quarter of a second where the package is needed."""
+    """Return what a model costs, or None if that is not known; a quarter of a second where the package is needed."""
     if isinstance(entry.price, Price):
         return entry.price
     if entry.price:
@@ -37,7 +38,10 @@ def _listed(model: str, *, provider: str = "", url: str = "") -> Price | None:
 
     usage = Usage(input_tokens=_SAMPLE_TOKENS, output_tokens=_SAMPLE_TOKENS)
     try:
-        found = calc_price(usage, model, provider_api_url=url) if url else calc_price(usage, model, provider_id=provider)
+        if url:
+            found = calc_price(usage, model, provider_api_url=url)
+        else:
+            found = calc_price(usage, model, provider_id=provider)
     except (LookupError, ValueError):
         return None
     if found.model_price.input_mtok is None or found.model_price.output_mtok is None:

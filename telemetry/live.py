@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TextIO
 
 from telemetry.columns import Line, cells, text_of
 from telemetry.pen import Pen
+from telemetry.shard_table import requests_per_s
+from telemetry.slowdowns import Slowdowns
 from telemetry.terminal import Look, Outlet, look_at, say, size_of
-from telemetry.view import ended, limit_reason, requests_per_s, view_lines
+from telemetry.view import cost, ended, hits, view_lines
 from telemetry.wording import as_ascii, clean, duration, per_second
 from trials.progress import RunView
 
@@ -44,11 +46,16 @@ class Display(Protocol):
         ...
 
 
-def choose_display(stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> Display:
-    """Return the display that fits a stream (standard output): the live table on a terminal, else plain lines."""
+def choose_display(
+    stream: TextIO | None = None, environ: Mapping[str, str] | None = None, *, hints: Sequence[str] | None = None
+) -> Display:
+    """Return the display that fits a stream (standard output): the live table on a terminal, else plain lines.
+
+    ``hints`` are those of ``view_lines``.
+    """
     stream = sys.stdout if stream is None else stream
     look = look_at(stream, environ)
-    return LiveTable(stream, look) if look.terminal else PlainLines(stream, look)
+    return LiveTable(stream, look, hints=hints) if look.terminal else PlainLines(stream, look)
 
 
 def write_view(view: RunView, stream: TextIO, environ: Mapping[str, str] | None = None) -> None:
@@ -56,22 +63,7 @@ def write_view(view: RunView, stream: TextIO, environ: Mapping[str, str] | None 
     look = look_at(stream, environ)
     width = size_of(stream)[0] - 1 if look.terminal else 200
     pen = Pen(look)
-    say(stream, "".join(pen.draw(line) + "\n" for line in view_lines(view, width, unicode=look.unicode, hint=False)))
-
-
-class _Reasons:
-    """Remembers which shard's limit changed last, and why."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, str] = {}
-        self._latest = ""
-
-    def latest(self, view: RunView) -> str:
-        for shard in view.shards:
-            reason = limit_reason(shard)
-            if reason and reason != self._known.get(shard.number):
-                self._known[shard.number] = self._latest = reason
-        return self._latest
+    say(stream, "".join(pen.draw(line) + "\n" for line in view_lines(view, width, unicode=look.unicode, hints=())))
 
 
 class LiveTable:
@@ -85,10 +77,12 @@ class LiveTable:
         stream: TextIO,
         look: Look,
         *,
+        hints: Sequence[str] | None = None,
         interval_s: float = LIVE_INTERVAL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
+        self._hints = hints
         self._look = look
         self._interval_s = interval_s
         self._clock = clock
@@ -98,12 +92,12 @@ class LiveTable:
         self._latest: RunView | None = None
         self._lines: list[Line] = []
         self._size = (0, 0)
-        self._reasons = _Reasons()
+        self._slowdowns = Slowdowns()
 
     def show(self, view: RunView) -> None:
         """Redraw, at most every ``interval_s`` and once the terminal has taken the last picture."""
         self._latest = view
-        self._reasons.latest(view)
+        self._slowdowns.latest(view.shards, view.elapsed_s)
         if self._clock() >= self._next_draw and self._outlet.idle:
             began_s = time.thread_time()
             self._draw()
@@ -139,7 +133,8 @@ class LiveTable:
             max(size[0] - 1, _NARROWEST),
             height=size[1] - 1,
             unicode=self._look.unicode,
-            reason=self._reasons.latest(self._latest),
+            reason=self._slowdowns.latest(self._latest.shards, self._latest.elapsed_s),
+            hints=self._hints,
         )
         before = [*self._lines, *[None] * len(lines)]
         drawn = [
@@ -178,7 +173,7 @@ class PlainLines:
         self._told = ""
         self._states: dict[int, str] = {}
         self._messages: dict[int, str] = {}
-        self._reasons = _Reasons()
+        self._slowdowns = Slowdowns()
         self._told_reason = ""
 
     def show(self, view: RunView) -> None:
@@ -222,8 +217,9 @@ class PlainLines:
 
     def _tell_figures(self, view: RunView) -> None:
         self._told = plain_figures(view)
-        reason = self._reasons.latest(view)
-        news = f"  {reason}" if reason != self._told_reason else ""
+        self._slowdowns.latest(view.shards, view.elapsed_s)
+        reason = self._slowdowns.reason
+        news = f"  slowed down: {reason}" if reason != self._told_reason else ""
         self._told_reason = reason
         self.note(self._told + news)
 
@@ -234,8 +230,10 @@ class PlainLines:
 def plain_figures(view: RunView) -> str:
     """Return a run's figures as one line; they add up as everywhere else."""
     rejected = sum(shard.progress.rejected_429 for shard in view.shards)
+    more = "".join(f"  {part}" for part in (cost(view), hits(view)) if part)
     return (
         f"{ended(view)}/{view.planned} scored {view.scored} provider_error {view.provider_errors}"
         f" harness_error {view.harness_errors} pending {view.pending}"
-        f"  {per_second(requests_per_s(view))} req/s  429s {rejected}  eta {duration(view.eta_s)}"
+        f"  {per_second(requests_per_s(view))} req/s  {per_second(view.trials_per_s)} trials/s  429s {rejected}{more}"
+        f"  eta {duration(view.eta_s)}"
     )

@@ -160,9 +160,10 @@ def _of_limits(shards: Sequence[ShardFigures]) -> Iterator[Metric]:
         where = _where(shard)
         limit.add_metric(where, shard.progress.qps_limit)
         counted = shard.progress.traffic.get("model", {}).get("limit_changes", {})
-        for unit in ("requests", "tokens"):
-            for reason in REASONS:
-                changes.add_metric([*where, unit, reason], counted.get(unit, {}).get(reason, 0))
+        for reason in REASONS:
+            changes.add_metric([*where, "requests", reason], counted.get("requests", {}).get(reason, 0))
+        for reason, count in counted.get("tokens", {}).items():  # few providers limit them
+            changes.add_metric([*where, "tokens", reason], count)
     yield from (limit, changes)
 
 

@@ -20,10 +20,9 @@ from trials.words import FULL, HARNESS_ERROR, PROVIDER_ERROR, SCORED
 NO_ANSWER = "no_answer"
 UNMARKED = frozenset({"uncheckable"})
 
-TALLIED = (
-    *("model", "variant", "task_type", "task_id", "epoch", "status", "outcome", "error_category", "ended_at"),
-    *("answer", "target", "score", "requests", "cache_hits", "provider_ms", "prompt_tokens", "completion_tokens"),
-)
+ALIKE = ("model", "variant", "task_type", "status", "outcome", "error_category")
+SUMMED = ("cache_hits", "prompt_tokens", "completion_tokens")
+TALLIED = (*ALIKE, *SUMMED, "task_id", "epoch", "ended_at", "answer", "target", "score", "requests", "provider_ms")
 """The fields of a row that the tally reads."""
 
 
@@ -36,24 +35,21 @@ class _Part:
         self.latency = LatencyHistogram()
         self.epochs = EpochFigures()
 
-    def add(self, row: Row, *, several_epochs: bool) -> None:
-        self.counts[row["status"]] += 1
+    def add(self, row: Row, sums: Mapping[str, float], latencies_ms: Iterable[float]) -> None:
+        rows = int(sums["rows"])
+        self.counts[row["status"]] += rows
         if row["status"] != SCORED:
             return
-        right = row["outcome"] == FULL
-        self.score += row["score"] if row["score"] is not None else right
+        right = rows if row["outcome"] == FULL else 0
+        self.score += sums["score"] if sums["with_score"] else right
         self.counts.update(
             right=right,
-            no_answer=row["error_category"] == NO_ANSWER,
-            unmarked=row["error_category"] in UNMARKED,
-            cache_hits=row["cache_hits"] or 0,
-            prompt_tokens=row["prompt_tokens"] or 0,
-            completion_tokens=row["completion_tokens"] or 0,
+            no_answer=rows * (row["error_category"] == NO_ANSWER),
+            unmarked=rows * (row["error_category"] in UNMARKED),
+            **{name: int(sums[name]) for name in SUMMED},
         )
-        if not row["cache_hits"] and row["provider_ms"]:
-            self.latency.record(row["provider_ms"] / max(1, row["requests"] or 1))
-        if several_epochs:
-            self.epochs.add(row["task_id"], answer_of(row) or None, right)
+        for latency_ms in latencies_ms:
+            self.latency.record(latency_ms)
 
 
 class QuestionTally:
@@ -73,13 +69,29 @@ class QuestionTally:
         """Count one result row. Raises ValueError for a second epoch in a tally of one."""
         if row["epoch"] and not self._several_epochs:
             raise ValueError(f"question {row['task_id']} has epoch {row['epoch']}, and the tally is of one epoch")
+        called = row["status"] == SCORED and not row["cache_hits"] and row["provider_ms"]
+        latencies = [row["provider_ms"] / max(1, row["requests"] or 1)] if called else []
+        sums = {name: row[name] or 0 for name in SUMMED}
+        part = self.add_alike(
+            row, {"rows": 1, "with_score": row["score"] is not None, "score": row["score"] or 0.0, **sums}, latencies
+        )
+        if self._several_epochs and row["status"] == SCORED:
+            part.epochs.add(row["task_id"], answer_of(row) or None, row["outcome"] == FULL)
+
+    def add_alike(self, row: Row, sums: Mapping[str, float], latencies_ms: Iterable[float]) -> _Part:
+        """Count several rows that are equal in ``ALIKE``; of ``ended_at``, ``row`` has the latest.
+
+        ``sums`` are of ``rows``, ``with_score`` (how many have one), ``score`` and of each of ``SUMMED``;
+        ``latencies_ms`` those of the scored rows that no cache answered, per request.
+        """
         model, variant = row["model"], row["variant"] or ""
         place = (model, variant, row["task_type"] or "")
         part = self._parts.get(place)
         if part is None:
             part = self._parts[place] = _Part()
-        part.add(row, several_epochs=self._several_epochs)
+        part.add(row, sums, latencies_ms)
         self._newest[model] = max(self._newest.get(model, (0.0, "")), (row["ended_at"] or 0.0, variant))
+        return part
 
     def figures(self) -> list[QuestionFigures]:
         """Return of each model, by name, its subjects and then all of them together, whose subject is empty."""

@@ -1,4 +1,4 @@
-"""Remembers the last time a rate limit was lowered, and why: the first thing one wants to know of a slow run."""
+"""Remembers when and why a rate limit was last lowered: the first thing one wants to know of a slow run."""
 
 from __future__ import annotations
 
@@ -13,27 +13,24 @@ _NO_SLOWDOWNS = ("raised", "start value", "fixed")
 def slowdown_of(shard: ShardView) -> str:
     """Say in words why a shard was slowed down, if that is how its limit last changed; else an empty string."""
     reason = clean(shard.progress.limit_reason)
-    words = reason.removeprefix("tokens ")
-    if not words or words.startswith(_NO_SLOWDOWNS):
+    if not reason or reason.removeprefix("tokens ").startswith(_NO_SLOWDOWNS):
         return ""
     return f"{clean(shard.deployment)} {reason}"
 
 
 class Slowdowns:
-    """The last slowdown of any shard. Not thread-safe."""
+    """The last slowdown of any shard: ``reason`` says which and why. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._known: dict[int, str] = {}
-        self._latest = ""
+        self.reason = ""
         self._at_s = 0.0
+        self._known: dict[int, str] = {}
 
     def latest(self, shards: Iterable[ShardView], elapsed_s: float) -> str:
-        """Return what is to be said of it, with how long ago it was; an empty string if there was none."""
+        """Take note of what is new, and return the last one with how long ago it was; empty if there was none."""
         for shard in shards:
             reason = slowdown_of(shard)
             if reason and reason != self._known.get(shard.number):
-                self._latest, self._at_s = reason, elapsed_s
+                self.reason, self._at_s = reason, elapsed_s
             self._known[shard.number] = reason
-        if not self._latest:
-            return ""
-        return f"slowed down {duration(max(0.0, elapsed_s - self._at_s))} ago: {self._latest}"
+        return f"slowed down {duration(max(0.0, elapsed_s - self._at_s))} ago: {self.reason}" if self.reason else ""

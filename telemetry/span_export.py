@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from telemetry.trace_settings import TraceSettings
 
+SERVICE = "ultra-parallel-runner"
 MOST_AT_ONCE = 256
 MOST_WITH_CONTENT = 1024
-SCOPE = "ultra-parallel-runner"
 SEMCONV = "https://opentelemetry.io/schemas/1.41.0"
 """The version of the semantic conventions that names of attributes are taken from."""
 
@@ -53,7 +53,7 @@ class SpanOutlet:
         self._made = self._sent = 0
         self._warned = False
         self._closing = False
-        kept = Resource({**settings.resource, **resource, "process.pid": os.getpid()}, SEMCONV)
+        kept = Resource({**_maker(), **settings.resource, **resource, "process.pid": os.getpid()}, SEMCONV)
         self._provider = TracerProvider(
             sampler=ALWAYS_ON,  # who is traced at all has been decided before
             resource=kept,
@@ -69,7 +69,7 @@ class SpanOutlet:
             max_export_batch_size=min(MOST_AT_ONCE, size),
         )
         self._provider.add_span_processor(self._processor)
-        self.tracer: Tracer = self._provider.get_tracer(SCOPE, schema_url=SEMCONV)
+        self.tracer: Tracer = self._provider.get_tracer(SERVICE, schema_url=SEMCONV)
 
     def close(self, timeout_s: float) -> None:
         """Send what is left, for ``timeout_s`` at the most, and tell what was lost."""
@@ -102,6 +102,17 @@ class SpanOutlet:
         for secret in self._settings.headers.values():
             text = text.replace(secret, "****")
         self._warn(text)
+
+
+def _maker() -> dict[str, str]:
+    from opentelemetry.sdk.version import __version__
+
+    return {
+        "service.name": SERVICE,
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": __version__,
+    }
 
 
 class _LastWords(logging.Handler):

@@ -13,8 +13,9 @@ from typing import TextIO
 
 from telemetry.columns import Column, Line, Part, cells, clip, lay_out, text_of, wrap
 from telemetry.pen import Pen
+from telemetry.shard_table import style_of
 from telemetry.terminal import look_at, say, size_of
-from telemetry.wording import NOTHING, as_ascii, clean, per_second, percent
+from telemetry.wording import NOTHING, as_ascii, clean, dollars, duration, per_second, percent
 from trials.accounting import MIXED, CellFigures, CellKey, pool
 
 MOST_CELLS = 40
@@ -85,6 +86,47 @@ def _delay(row: PlanRow, first: PlanRow, start_when_ready: bool) -> str:
     if row is first:
         return f"{_whole(row.start_delay_s)} s"
     return f"{'≤ ' if start_when_ready else ''}+{_whole(row.start_delay_s)} s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One run in a list of runs. ``worked_on_at`` is in Unix seconds, ``cost_usd`` None where no price is known."""
+
+    run_id: str
+    state: str
+    simulated: bool
+    planned: int
+    scored: int
+    cost_usd: float | None
+    worked_on_at: float
+    results_dir: str
+
+
+def render_runs(
+    rows: Sequence[RunRow], stream: TextIO | None = None, *, now: float, environ: Mapping[str, str] | None = None
+) -> None:
+    """Write a line for each run, in their order."""
+    stream = sys.stdout if stream is None else stream
+    columns = [
+        Column(title="run", left=True, shrink_to=14),
+        Column(title="state", left=True),
+        Column(title="scored"),
+        Column(title="cost", rank=2),
+        Column(title="", left=True, rank=3),
+        Column(title="started", rank=1),
+    ]
+    body: list[list[Part]] = [
+        [
+            (clean(row.run_id), "bold"),
+            (clean(row.state), style_of(row.state)),
+            (f"{row.scored}/{row.planned}", ""),
+            (dollars(row.cost_usd), ""),
+            ("SIMULATED" if row.simulated else "", "magenta"),
+            (f"{duration(max(0.0, now - row.worked_on_at))} ago", ""),
+        ]
+        for row in rows
+    ]
+    _write(stream, [], columns, body, [], environ)
 
 
 def render_results(

@@ -10,12 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import select
+import termios
 import threading
+import time
+import tty
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TextIO
+from types import TracebackType
+from typing import Any, TextIO
 
 _GONE = frozenset({errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ENODEV, errno.ENOTCONN})
 _MOST_WAITING = 1000
@@ -62,6 +66,43 @@ def size_of(stream: TextIO | None) -> tuple[int, int]:
     except (OSError, ValueError):
         return 80, 24
     return size.columns or 80, size.lines or 24
+
+
+class Keys:
+    """Single keys from a terminal, without Enter and without echo; a context manager that puts everything back.
+
+    Where the stream is no terminal, or this program is in its background, no key is ever pressed.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._before: list[Any] | None = None
+
+    def __enter__(self) -> Keys:
+        if self._stream is not None and _is_tty(self._stream):
+            with suppress(termios.error, OSError, ValueError):
+                descriptor = self._stream.fileno()
+                if os.tcgetpgrp(descriptor) == os.getpgrp():
+                    self._before = termios.tcgetattr(descriptor)
+                    tty.setcbreak(descriptor)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None and self._stream is not None:
+            with suppress(termios.error, OSError, ValueError):
+                termios.tcsetattr(self._stream.fileno(), termios.TCSADRAIN, self._before)
+
+    def pressed(self, timeout_s: float) -> str:
+        """Wait up to so many seconds for a key and return it; an empty text if there was none."""
+        if self._before is None or self._stream is None:
+            time.sleep(timeout_s)
+            return ""
+        descriptor = self._stream.fileno()
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            return ""
+        return os.read(descriptor, 1).decode(errors="replace") or "\x04"
 
 
 class Outlet:

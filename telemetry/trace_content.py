@@ -6,6 +6,7 @@ A span is no archive: whole conversations are in the results store. Source: Open
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class ContentWriter:
 
     def short(self, text: str) -> str:
         """Return a text without keys, its middle left out if it is long."""
-        text = self._scrub(text)
+        text = self._scrub(text.encode("utf-8", "replace").decode())  # lone surrogates cannot be sent
         if len(text) <= TEXT_CHARS:
             return text
         half = TEXT_CHARS // 2
@@ -80,7 +81,5 @@ def _said(content: Any) -> str:
 def _dumped(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # lone surrogates, which a model's JSON may hold
-        import json
-
+    except TypeError:  # surrogates once more, in a name or an id
         return json.dumps(value)

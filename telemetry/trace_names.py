@@ -39,7 +39,10 @@ _TOLD_OF_ROWS = (
     "rate_wait_ms",
     "retry_wait_ms",
     "provider_ms",
+    "cost_usd",
 )
+LONGEST = 200
+"""Characters of what a provider calls a model or an ending; it may call it anything."""
 Attributes = dict[str, Any]
 
 
@@ -79,8 +82,8 @@ def answered(completion: Completion) -> Attributes:
     """Return what a completion says of itself, but for what the model wrote."""
     return present(
         {
-            "gen_ai.response.model": completion.reported_model or None,
-            "gen_ai.response.finish_reasons": (completion.finish_reason,),
+            "gen_ai.response.model": completion.reported_model[:LONGEST] or None,
+            "gen_ai.response.finish_reasons": (completion.finish_reason[:LONGEST],),
             "gen_ai.usage.input_tokens": completion.prompt_tokens,
             "gen_ai.usage.output_tokens": completion.completion_tokens,
             "eval.cached": completion.cached,
@@ -118,7 +121,7 @@ def cell_of(cell: Cell) -> Attributes:
 def ended_as(row: Row, *, content: bool) -> Attributes:
     """Return how a trial ended. What quotes a reply (its answer, an error's text) is content."""
     names = (*_TOLD_OF_ROWS, "answer", "target", "error_message") if content else _TOLD_OF_ROWS
-    found: Attributes = {f"eval.{name}": row[name] for name in names if row[name] not in (None, "")}
+    found: Attributes = {f"eval.{name}": row[name] for name in names if row.get(name) not in (None, "")}
     if row["status"] != SCORED:
         found["error.type"] = row["error_category"] or row["status"]
     return found

@@ -18,7 +18,6 @@ from urllib.parse import unquote, urlsplit
 
 from trials.errors import UsageError
 
-SERVICE = "ultra-parallel-runner"
 _OTLP = "OTEL_EXPORTER_OTLP_"
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _CONTENT_ON = ("true", "span_only", "span_and_event")
@@ -167,7 +166,7 @@ def _wants_content(environment: Mapping[str, str]) -> bool:
 
 def _resource(environment: Mapping[str, str]) -> dict[str, str]:
     named = environment.get("OTEL_SERVICE_NAME", "").strip()
-    found = {"service.name": SERVICE, **_pairs(*_plain(environment, "OTEL_RESOURCE_ATTRIBUTES"))}
+    found = _pairs(*_plain(environment, "OTEL_RESOURCE_ATTRIBUTES"))
     return {**found, "service.name": named} if named else found
 
 

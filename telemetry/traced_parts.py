@@ -43,6 +43,15 @@ class Phases(Protocol):
         ...
 
 
+class Addressed(Protocol):
+    """Something that was sent somewhere."""
+
+    @property
+    def url(self) -> str:
+        """Where to."""
+        ...
+
+
 class Attempt(Protocol):
     """What is seen of one HTTP attempt; ``sent_at`` is on the monotonic clock, in seconds."""
 
@@ -53,6 +62,11 @@ class Attempt(Protocol):
     latency_ms: float
     rate_wait_ms: float
     error: ProviderError | None
+
+    @property
+    def request(self) -> Addressed:
+        """What was sent."""
+        ...
 
     def phases(self) -> Phases | None:
         """Return how long its parts took. Only in the thread that made it, and before its next one."""

@@ -86,7 +86,7 @@ class Tracer:
             links=self._links,
             start_time=self.now_ns(),
         )
-        trace = TrialTrace(self, span)
+        trace = TrialTrace(self, span, trial.trial_key)
         for turn, completion in enumerate(earlier):
             if completion.cached:  # looked up before the trial began
                 trace.from_cache(turn, completion)
@@ -149,6 +149,7 @@ class Tracer:
         got_ns = sent_ns + int(attempt.latency_ms * 1e6)
         attributes = {
             **party.http,
+            "url.full": trace_names.url_of(attempt.request.url),
             "http.request.resend_count": attempt.number - 1 or None,
             "http.response.status_code": attempt.status,
             "eval.attempt": attempt.number,
@@ -172,8 +173,9 @@ class Tracer:
 class TrialTrace:
     """The span of one trial under way; a context, which ends it."""
 
-    def __init__(self, tracer: Tracer, span: Span) -> None:
+    def __init__(self, tracer: Tracer, span: Span, trial_key: str) -> None:
         self.turns = 0
+        self._key = trial_key
         self._tracer = tracer
         self._span = span
         self._began_ns = self._asked_ns = tracer.now_ns()
@@ -184,7 +186,7 @@ class TrialTrace:
 
     def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
         if problem is not None:
-            self._tracer.fail(self._span, type(problem).__name__, str(problem))
+            self._tracer.fail(self._span, getattr(problem, "kind", type(problem).__name__), str(problem))
         self._span.end(self._tracer.now_ns())
 
     def asking(self, ask: Ask) -> Ask:
@@ -222,7 +224,7 @@ class TrialTrace:
     def from_cache(self, turn: int, completion: Completion) -> None:
         """Note a reply that the cache had ahead of the trial."""
         party = self._tracer.party(False)
-        span = self._tracer.begin(party.name, self._span, self._began_ns, {**party.asked, "eval.turn": turn})
+        span = self._tracer.begin(party.name, self._span, self._began_ns, self._turn(party, turn))
         self._answered(span, completion)
         span.end(self._began_ns)
 
@@ -249,7 +251,7 @@ class TrialTrace:
         party = tracer.party(judge)
         start_ns = tracer.now_ns()
         self._first_ns = self._first_ns or start_ns
-        attributes = {**party.asked, "eval.turn": self.turns}
+        attributes = self._turn(party, self.turns)
         if judge:
             attributes["eval.judge"] = True
         if tracer.content is not None:
@@ -258,6 +260,9 @@ class TrialTrace:
         turn = tracer.begin(party.name, self._span, start_ns, attributes)
         tracer.enter(turn, party)
         return turn
+
+    def _turn(self, party: _Party, number: int) -> dict[str, Any]:
+        return {**party.asked, "gen_ai.conversation.id": self._key, "eval.turn": number}
 
     def _answered(self, turn: Span, completion: Completion) -> None:
         told = trace_names.answered(completion)
@@ -274,7 +279,6 @@ class _Party:
         self.name = f"chat {deployment.api_model}"
         self.http = {
             "http.request.method": "POST",
-            "url.full": trace_names.url_of(deployment.base_url),
             **trace_names.server_of(deployment.base_url),
         }
 

@@ -35,7 +35,7 @@ HOMES = {
     "opentelemetry": {"telemetry"},
     "prometheus_client": {"telemetry"},
     "psutil": {"processes", "telemetry"},
-    "pyarrow": {"stores", "questions"},
+    "pyarrow": {"stores", "questions", "commands"},
     "pycurl": {"providers"},
     "pynvml": {"telemetry"},
     "redis": {"stores"},
