@@ -35,6 +35,9 @@ from trials.words import (
 if TYPE_CHECKING:
     from commands.aloud import Aloud
 
+AHEAD_S = 0.2
+"""For how long the work that waits should last."""
+
 Record = Callable[[dict[str, Any]], object]
 
 
@@ -248,6 +251,9 @@ class WorkerPool:
         self._idle = 0
         self._busy = 0
         self._threads = 0
+        self._taken = 0
+        self._added_at = time.monotonic()
+        self._ahead = 0
 
     @property
     def threads(self) -> int:
@@ -267,16 +273,24 @@ class WorkerPool:
     @property
     def is_low(self) -> bool:
         """Whether fewer items wait than half of what should."""
-        return len(self._items) <= self._threads
+        return len(self._items) <= max(self._threads, self._ahead // 2)
 
     def wanted(self) -> int:
-        """How many more items are welcome now: twice as many should wait as there are threads."""
-        return max(0, 2 * max(1, self._threads) - len(self._items))
+        """How many more items are welcome now.
+
+        Twice as many should wait as there are threads, and as many as are taken up within AHEAD_S: trials whose replies
+        come out of the cache take so little time that threads would be idle while the next ones are on their way.
+        """
+        return max(0, max(2 * max(1, self._threads), self._ahead) - len(self._items))
 
     def add(self, items: Iterable[Work]) -> None:
         """Queue work and start threads for it as needed."""
+        more = list(items)
+        now = time.monotonic()
         with self._changed:
-            self._items.extend(items)
+            self._ahead = int(self._taken / max(now - self._added_at, AHEAD_S / 10) * AHEAD_S)
+            self._taken, self._added_at = 0, now
+            self._items.extend(more)
             self._changed.notify(len(self._items))
         self.grow()
 
@@ -331,6 +345,7 @@ class WorkerPool:
                 self._threads -= 1
                 return None
             self._busy += 1
+            self._taken += 1
             item = self._items.popleft()
         if self.is_low:
             self._on_low()

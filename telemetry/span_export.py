@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SERVICE = "ultra-parallel-runner"
 MOST_AT_ONCE = 256
 MOST_WITH_CONTENT = 1024
-SEMCONV = "https://opentelemetry.io/schemas/1.41.0"
+SEMCONV = "https://opentelemetry.io/schemas/1.44.0"
 """The version of the semantic conventions that names of attributes are taken from."""
 
 
@@ -62,7 +62,7 @@ class SpanOutlet:
         )
         size = min(settings.queue_size, MOST_WITH_CONTENT) if settings.content else settings.queue_size
         self._processor = _processor(
-            _counting(_exporter(settings), self._counted),
+            _counting(_exporter(settings), self._counted, self._reasons),
             self._ended,
             max_queue_size=size,
             schedule_delay_millis=settings.delay_s * 1000,
@@ -127,8 +127,8 @@ class _LastWords(logging.Handler):
         error = next((one for one in arguments if isinstance(one, Exception)), None)
         if error is not None:
             self.said = _root_words(error)
-        elif record.msg.startswith("Failed to export %s batch code"):
-            self.said = " ".join(str(one) for one in arguments[1:])
+        elif "code: %s, reason: %s" in record.msg:
+            self.said = " ".join(str(one) for one in arguments[-2:]).strip()
         else:
             self.said = self.said or record.getMessage()
 
@@ -166,12 +166,16 @@ def _exporter(settings: TraceSettings) -> SpanExporter:
     )
 
 
-def _counting(inner: SpanExporter, counted: Callable[[int, bool], None]) -> SpanExporter:
+def _counting(inner: SpanExporter, counted: Callable[[int, bool], None], reasons: _LastWords) -> SpanExporter:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     class Counting(SpanExporter):
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            result = inner.export(spans)
+            try:
+                result = inner.export(spans)
+            except Exception as problem:  # earlier versions of the library raise what later ones write to their log
+                reasons.said = _root_words(problem)
+                result = SpanExportResult.FAILURE
             counted(len(spans), result is SpanExportResult.SUCCESS)
             return result
 

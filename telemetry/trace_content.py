@@ -1,6 +1,6 @@
 """Prompts and replies as the GenAI conventions write them: JSON of messages in parts, cut to a size, keys blotted out.
 
-A span is no archive: whole conversations are in the results store. Source: OpenTelemetry semantic conventions 1.41,
+A span is no archive: whole conversations are in the results store. Source: OpenTelemetry's GenAI conventions,
 "Capturing instructions, inputs, and outputs", gen-ai-input-messages.json and gen-ai-output-messages.json.
 """
 

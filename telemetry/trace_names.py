@@ -1,7 +1,7 @@
 """What spans are called and what they carry: the GenAI and HTTP conventions where they have a name, else ``eval.``.
 
-Source: OpenTelemetry semantic conventions 1.41 (https://opentelemetry.io/docs/specs/semconv/): "Generative client AI
-spans" (status: development), "HTTP client spans", "Recording errors".
+Source: OpenTelemetry semantic conventions 1.44 ("HTTP client spans", "Recording errors") and, built on them, those of
+GenAI (status: development; repository open-telemetry/semantic-conventions-genai, "Generative AI client inference").
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_the_same_name_at_an_address_of_ones_own_has_no_price(address: str) -> N
     ],
 )
 def test_a_price_that_is_none_is_told_with_its_place(tmp_path: Path, written: str, told: str) -> None:
-    with pytest.raises(UsageError, match=r'\[models.deepseek-v3.1\] price ') as problem:
+    with pytest.raises(UsageError, match=r"\[models.deepseek-v3.1\] price ") as problem:
         load_catalog(catalog_file(tmp_path, f'[models."deepseek-v3.1"]\nprice = {written}\n'))
     assert told in str(problem.value)
     assert "\n" not in str(problem.value)

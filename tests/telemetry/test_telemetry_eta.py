@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,40 @@ def test_estimate_is_right_within_a_fifth_from_a_quarter_on(ramp: str, trials: i
             assert abs(left_s - (lasts_s - at_s)) <= 0.2 * (lasts_s - at_s) + 1
         clock.now += 0.5
     assert looked > 100
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.25, 0.5, 2.0, 4.0, 10.0])
+@pytest.mark.parametrize("at_work", [0.02, 0.1, 0.3, 0.6])
+def test_after_a_step_in_speed_the_estimate_is_right_again_within_a_third_of_the_time_so_far(
+    factor: float, at_work: float
+) -> None:
+    trials, before = 6000, 50.0
+    clock, left, luck = FakeClock(), 6000.0, Random(7)
+    eta, start = Eta(clock), clock.now
+    looks: list[tuple[float, float | None]] = []
+    stepped_s = 0.0
+    while left > 0:
+        clock.now += 0.25
+        stepped = left <= trials * (1 - at_work)
+        stepped_s = stepped_s or (clock.now - start if stepped else 0.0)
+        mean = before * (factor if stepped else 1.0) * 0.25
+        left -= max(0.0, luck.gauss(mean, mean**0.5))  # as chance would have it
+        done = min(trials, int(trials - left))
+        looks.append((clock.now - start, eta.update(done, trials - done)))
+    lasts_s = looks[-1][0]
+    judged = [look for look in looks if look[0] >= max(lasts_s / 4, stepped_s * 4 / 3)]
+    for at_s, left_s in judged:
+        assert left_s is not None
+        assert abs(left_s - (lasts_s - at_s)) <= 0.2 * (lasts_s - at_s) + 1, f"{left_s} at {at_s} of {lasts_s}"
+
+
+def test_a_part_that_the_cache_answers_at_once_does_not_count_as_the_pace_of_the_rest(clock: FakeClock) -> None:
+    eta, done = Eta(clock), 0
+    for half_second in range(4 * 60):
+        done += 500 if half_second < 8 else 5
+        clock.now += 0.5
+        left_s = eta.update(done, 10_000 - done)
+    assert left_s == pytest.approx((10_000 - done) / 10, rel=0.2)
 
 
 def test_estimate_follows_a_rate_that_was_halved(clock: FakeClock) -> None:

@@ -13,7 +13,7 @@ from pseudo_terminal import FakeClock, Terminal
 from telemetry.columns import text_of
 from telemetry.live import LiveTable, PlainLines, choose_display, plain_figures, write_view
 from telemetry.terminal import Look
-from telemetry.view import view_lines
+from telemetry.view import HINTS, WATCHING_HINTS, view_lines
 
 Make = Callable[..., Any]
 Replay = Callable[[str], list[str]]
@@ -136,17 +136,26 @@ def test_picture_that_shrinks_leaves_nothing_behind(
     assert shown(replay, terminal.written()) == [*picture(make_view(101)), ""]
 
 
-def test_reason_of_the_last_change_of_a_limit_is_shown(
+def test_reason_of_the_last_slowdown_stays_when_the_limit_rises_again(
     table: LiveTable, terminal: Terminal, clock: FakeClock, make_view: Make, make_shard: Make
 ) -> None:
-    table.show(make_view(shards=(make_shard(1, limit_reason="halved after a 429"), make_shard(2))))
+    table.show(make_view(shards=(make_shard(1, limit_reason="cut from 9.0 to 5.0/s, a 429"), make_shard(2))))
     clock.now += 3
     settle(table)
-    terminal.written()
-    both = (make_shard(1, limit_reason="halved after a 429"), make_shard(2, limit_reason="raised: no 429 for 10 s"))
-    table.show(make_view(shards=both))
+    assert "slowed down 0:00 ago: qwen-key0 cut from 9.0 to 5.0/s, a 429" in terminal.written()
+    both = (make_shard(1, limit_reason="raised from 5.0 to 6.0/s"), make_shard(2, limit_reason="start value 9.0/s"))
+    table.show(make_view(shards=both, elapsed_s=73.0))
     table.close()
-    assert "limit of qwen-key1: raised: no 429 for 10 s" in terminal.written()
+    assert "slowed down 0:42 ago: qwen-key0 cut from 9.0 to 5.0/s, a 429" in terminal.written()
+
+
+def test_who_watches_is_told_what_to_press(terminal: Terminal, make_view: Make) -> None:
+    display = choose_display(terminal.stream, {"TERM": "xterm", "LANG": "C.UTF-8"}, hints=WATCHING_HINTS)
+    display.show(make_view())
+    display.close()
+    written = terminal.written()
+    assert WATCHING_HINTS[0] in written
+    assert HINTS[1] not in written
 
 
 def test_without_colour_no_colour_is_written(terminal: Terminal, make_view: Make) -> None:
@@ -213,8 +222,10 @@ def test_plain_lines_come_every_few_seconds(tmp_path: Path, clock: FakeClock, ma
 
 def test_plain_line_adds_up_and_says_how_fast_it_goes(make_view: Make) -> None:
     assert plain_figures(make_view(138)) == (
-        "141/300 scored 138 provider_error 2 harness_error 1 pending 159  31.2 req/s  429s 9  eta 0:35"
+        "141/300 scored 138 provider_error 2 harness_error 1 pending 159  31.2 req/s  0.0 trials/s  429s 9  eta 0:35"
     )
+    spent = plain_figures(make_view(138, cost_usd=0.5, cache_hits=7, trials_per_s=4.0))
+    assert spent.endswith("4.0 trials/s  429s 9  cost at least $0.5000  7 cache hits  eta 0:35")
 
 
 def test_changes_of_state_are_told_at_once(tmp_path: Path, clock: FakeClock, make_view: Make, make_shard: Make) -> None:
@@ -235,14 +246,14 @@ def test_last_figures_are_written_at_the_end_but_not_twice(tmp_path: Path, clock
     assert [line for line in written() if "scored" in line] == [plain_figures(make_view(n)) for n in (100, 101)]
 
 
-def test_reason_of_a_new_limit_is_told_once(
+def test_reason_of_a_slowdown_is_told_once(
     tmp_path: Path, clock: FakeClock, make_view: Make, make_shard: Make
 ) -> None:
     lines, written = plain(tmp_path, clock)
-    for _ in range(3):
-        lines.show(make_view(shards=(make_shard(limit_reason="halved after a 429"),)))
+    for second in range(3):
+        lines.show(make_view(shards=(make_shard(limit_reason="cut from 9.0 to 5.0/s"),), elapsed_s=5.0 * second))
         clock.now += 5
-    assert "\n".join(written()).count("limit of qwen-key0: halved after a 429") == 1
+    assert "\n".join(written()).count("slowed down: qwen-key0 cut from 9.0 to 5.0/s") == 1
 
 
 def test_a_view_can_be_written_once_for_another_terminal(terminal: Terminal, make_view: Make) -> None:

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from telemetry.columns import cells, text_of
-from telemetry.view import HINT, Glyphs, bar, render_view, view_lines
+from telemetry.shard_table import Glyphs, bar
+from telemetry.view import DRAINING_HINTS, HINTS, WATCHING_HINTS, render_view, view_lines
 from trials.progress import RunView, ShardView
 
 Make = Callable[..., Any]
@@ -25,9 +26,15 @@ def texts(view: RunView, width: int, **options: Any) -> list[str]:
 @pytest.mark.parametrize("unicode", [True, False])
 def test_no_line_is_wider_than_the_terminal(make_view: Make, make_shard: Make, width: int, unicode: bool) -> None:
     long = make_shard(
-        4, deployment="a-deployment-with-a-very-long-name-4", message="密钥无效 " * 40, limit_reason="→ " * 90
+        4, deployment="a-deployment-with-a-very-long-name-4", message="密钥无效 " * 40, cost_usd=12345.678
     )
-    view = make_view(shards=(*make_view().shards, long), message="word " * 60)
+    view = make_view(
+        shards=(*make_view().shards, long),
+        message="word " * 60,
+        slowdown="→ " * 90,
+        cost_usd=12345.678,
+        cache_hits=9**9,
+    )
     lines = texts(view, width, unicode=unicode)
     assert max(map(cells, lines)) <= width
     assert unicode or "".join(lines).isascii()
@@ -76,9 +83,50 @@ def test_simulated_runs_say_so_at_any_width(make_view: Make) -> None:
 
 
 def test_what_to_press_is_told_while_there_is_something_to_stop(make_view: Make) -> None:
-    assert texts(make_view(), 80)[-1] == HINT
-    assert "stops at once" in texts(make_view(state="draining"), 80)[-1]
+    assert texts(make_view(), 80)[-1] == HINTS[1]
+    assert texts(make_view(state="draining"), 80)[-1] == DRAINING_HINTS[1]
     assert not any("Ctrl-C" in line for line in texts(make_view(state="done"), 80))
+    assert texts(make_view(), 80, hints=WATCHING_HINTS)[-1] == WATCHING_HINTS[0]
+    assert not any("Ctrl-C" in line for line in texts(make_view(), 80, hints=()))
+
+
+@pytest.mark.parametrize("state", ["running", "draining"])
+@pytest.mark.parametrize("width", [39, 79, 119, 199])
+def test_what_to_press_is_told_whole_at_any_width(make_view: Make, state: str, width: int) -> None:
+    assert texts(make_view(state=state), width)[-1] in HINTS + DRAINING_HINTS
+    assert texts(make_view(state=state), 199)[-1] in (HINTS[0], DRAINING_HINTS[0])
+
+
+def test_cost_and_hits_are_told_where_there_are_any(make_view: Make, make_shard: Make) -> None:
+    plain = texts(make_view(), 119)
+    assert not any("cost" in line or "hits" in line for line in plain)
+    shards = (make_shard(1, cost_usd=0.25), make_shard(2, cost_usd=1.0))
+    lines = texts(make_view(shards=shards, cost_usd=1.25, max_cost_usd=5.0, cache_hits=1204), 119)
+    assert "cost $1.25 of $5.00 · 1,204 cache hits" in lines
+    assert "cost" in lines[1].split()
+    assert "$0.2500" in lines[3]
+    assert "cost $1.25 of $5.00 · 1,204 cache hits" in texts(
+        make_view(shards=shards, cost_usd=1.25, max_cost_usd=5.0, cache_hits=1204), 40
+    )
+
+
+def test_a_price_that_is_not_known_is_no_zero(make_view: Make, make_shard: Make) -> None:
+    shards = (make_shard(1, cost_usd=0.25), make_shard(2))
+    lines = texts(make_view(shards=shards, cost_usd=0.25), 119)
+    assert "cost at least $0.2500" in lines
+    assert lines[4].split()[-2] == "-"
+
+
+def test_trials_a_second_tell_that_a_cached_run_goes_on(make_view: Make, make_shard: Make) -> None:
+    view = make_view(shards=(make_shard(requests_per_s=0.0),), trials_per_s=812.0, cache_hits=5)
+    assert any("812 trials/s" in line for line in texts(view, 80))
+    assert not any("trials/s" in line for line in texts(make_view(state="finished"), 80))
+
+
+def test_last_slowdown_is_told_in_words(make_view: Make) -> None:
+    told = "slowed down 0:42 ago: qwen-key1 cut from 10.0 to 5.0/s, 3 requests answered 429"
+    assert told in texts(make_view(slowdown=told), 119)
+    assert told in texts(make_view(), 119, reason=told)
 
 
 def test_many_shards_fold_into_the_height_and_trouble_stays_visible(make_view: Make, make_shard: Make) -> None:
@@ -95,8 +143,9 @@ def test_many_shards_fold_into_the_height_and_trouble_stays_visible(make_view: M
 
 @pytest.mark.parametrize("height", range(1, 30))
 def test_picture_is_never_higher_than_the_terminal(make_view: Make, make_shard: Make, height: int) -> None:
-    shards = tuple(make_shard(number, message="m" * 300, limit_reason="r " * 200) for number in range(1, 12))
-    assert len(texts(make_view(shards=shards), 60, height=height)) <= height
+    shards = tuple(make_shard(number, message="m" * 300) for number in range(1, 12))
+    view = make_view(shards=shards, slowdown="r " * 200, message="w " * 900, cost_usd=1.0)
+    assert len(texts(view, 60, height=height)) <= height
 
 
 def test_a_run_without_shards_or_trials_can_be_shown(make_view: Make) -> None:
@@ -110,13 +159,13 @@ def test_bar_is_full_only_when_all_is_done() -> None:
 
 
 def test_servers_words_are_shown_as_they_are_without_effect(make_view: Make, make_shard: Make) -> None:
-    shard: ShardView = make_shard(message="[bold red]no\x1b[2J [/]entry", limit_reason="[link=x]429[/link]")
+    shard: ShardView = make_shard(message="[bold red]no\x1b[2J [/]entry")
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    console.print(render_view(make_view(shards=(shard,)), 119))
+    console.print(render_view(make_view(shards=(shard,)), 119, reason="[link=x]429[/link]"))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "[bold red]no [/]entry" in shown
-    assert "limit of qwen-key0: [link=x]429[/link]" in shown
+    assert "[link=x]429[/link]" in shown
     assert "\x1b[2J" not in shown
 
 

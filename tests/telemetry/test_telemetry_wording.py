@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.wording import as_ascii, clean, duration, latency, memory, per_second, percent
+from telemetry.wording import as_ascii, clean, dollars, duration, latency, memory, per_second, percent
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,12 @@ def test_figures_keep_three_digits() -> None:
     assert [per_second(rate) for rate in (0, 9.96, 99.94, 99.96, 1200.4)] == ["0.0", "10.0", "99.9", "100", "1200"]
     assert [memory(size) for size in (0, 88 * 2**20, 1500 * 2**20)] == ["-", "88 MB", "1.5 GB"]
     assert [percent(share) for share in (None, 0, 1 / 3, 1)] == ["-", "0.0", "33.3", "100.0"]
+
+
+@pytest.mark.parametrize(
+    ("usd", "spelt"),
+    [(None, "-"), (0.0, "$0.00"), (0.00421, "$0.0042"), (0.99, "$0.9900"), (0.996, "$1.00"), (12.3, "$12.30")]
+    + [(999.4, "$999.40"), (999.6, "$1,000"), (1_204_000.0, "$1,204,000")],
+)
+def test_amounts_of_money_are_short_and_an_unknown_one_is_none(usd: float | None, spelt: str) -> None:
+    assert dollars(usd) == spelt
