@@ -178,10 +178,7 @@ class TrialRunner:
         ) -> Completion:
             nonlocal index
             again = index < len(work.earlier)
-            if again:
-                completion = work.earlier[index]
-            else:
-                completion = ask(work.trial, messages, tools, judge=judge, told=told)
+            completion = work.earlier[index] if again else ask(work.trial, messages, tools, judge=judge, told=told)
             # Those of an earlier process are recorded again, so that each journal can be replayed by itself.
             event = {"kind": "completion", "number": work.trial.number, "index": index, "completion": completion}
             if again:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from commands.options import refuse_options, run_options, run_program
+from trials.errors import UsageError
 
 
 @click.group(
@@ -68,11 +69,22 @@ def merge(results_dir: str | None, logs_dir: str, storage_format: str | None, co
 @cli.command()
 @click.option("--results-dir", default="results", show_default=True, help="The results store.")
 @click.option("--by", default="auto", show_default=True, help="A row per cell or per group of task types.")
-def report(results_dir: str, by: str) -> int:
-    """Print the result tables of a store."""
-    from commands.inspect_results import report_results
+@click.option("--html", metavar="FILE", help="Write one page with tables, plots and every conversation.")
+@click.option("--format", "form", metavar="FORM", help="Print the tables as md, csv, latex or json instead.")
+@click.option("--plots", metavar="DIR", help="Write every plot as a file of its own, SVG and PNG.")
+@click.option("--logs-dir", default="logs", show_default=True, help="Where the runs are, for limits over time.")
+def report(results_dir: str, by: str, html: str | None, form: str | None, plots: str | None, logs_dir: str) -> int:
+    """Print the result tables of a store, or write them as a page, as plots, or in another form."""
+    if not (html or form or plots):
+        from commands.inspect_results import report_results
 
-    return report_results(results_dir, by)
+        return report_results(results_dir, by)
+    from commands.report import write_report
+
+    if html and form:
+        raise UsageError("--html and --format exclude each other; call the command twice")
+    out = html or ("-" if form else "")
+    return write_report(results_dir, out, form=form or "html", plots=plots, logs_dir=logs_dir)
 
 
 @cli.command()

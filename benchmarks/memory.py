@@ -17,9 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from local_server import Stats, serving
-from throughput import KEY_VARIABLE, TRIALS_AN_INSTANCE, Spent, our_arguments, run
+from throughput import KEY_VARIABLE, Spent, our_arguments, run
 
-MOST_INSTANCES = 100_000
 QUARTERS = 4
 TRIALS_A_WORKER = 4
 SECONDS_A_TRIAL = 8.0
@@ -28,11 +27,8 @@ SECONDS_A_TRIAL = 8.0
 
 def measure(trials: int, workers: int, latency_ms: float, parent: Path | None) -> tuple[Spent, Stats]:
     """Run so many trials on one shard; return what that took, and what the server saw of it."""
-    prompts = -(-trials // (MOST_INSTANCES * TRIALS_AN_INSTANCE))
-    names = ("baseline", "cot", "optimal")[:prompts]
     with tempfile.TemporaryDirectory(dir=parent) as name, serving(latency_ms) as server:
-        command = our_arguments(server, trials // prompts, workers, Path(name))
-        spent = run([*command, "--prompt-types", ",".join(names)], Path(name), {KEY_VARIABLE: "none"})
+        spent = run(our_arguments(server, trials, workers, Path(name)), Path(name), {KEY_VARIABLE: "none"})
         return spent, server.stats()
 
 
@@ -68,7 +64,7 @@ def compare_workers(counts: Sequence[int], parent: Path | None) -> None:
     print("| workers | at work at once | shard, most MB | kB a worker more |\n|---|---|---|---|")
     before: tuple[int, int] | None = None
     for workers in counts:
-        trials = -(-workers * TRIALS_A_WORKER // TRIALS_AN_INSTANCE) * TRIALS_AN_INSTANCE
+        trials = workers * TRIALS_A_WORKER
         spent, stats = measure(trials, workers, SECONDS_A_TRIAL * 1000, parent)
         most = max(by_process(spent)["shard"])
         more = f"{(most - before[1]) / (workers - before[0]) / 1e3:.0f}" if before else ""

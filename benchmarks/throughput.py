@@ -15,6 +15,7 @@ Peers are installed on demand from the package index, each into a virtualenv of 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -30,13 +31,13 @@ from statistics import median
 
 import psutil
 from local_server import Running, serving
+from peers.asked import prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS_DIR = Path(__file__).resolve().parent / "peers"
 KEY_VARIABLE = "LOCAL_SERVER_KEY"
-TRIALS_AN_INSTANCE = 5
-OUR_COMMAND = (str(ROOT / "ultra_parallel_runner.py"), "--model", "local", "--qps", "20000")
-"""One request a trial: the server's reply ends it. The rate control is on, and above what the machine can do."""
+OUR_COMMAND = (str(ROOT / "ultra_parallel_runner.py"), "--model", "local", "--qps", "20000", "--scorer", "includes")
+"""A question bank of the peers' prompts. The rate control is on, and above what the machine can do."""
 LOOK_EVERY_S = 0.1
 
 
@@ -140,11 +141,23 @@ def tree_rss(pid: int) -> dict[int, int]:
 
 
 def our_arguments(server: Running, samples: int, in_flight: int, folder: Path) -> list[str]:
-    """Return the command of this runner for so many samples: as its users call it, against an endpoint of their own."""
+    """Return the command of this runner for so many samples: as its users call it, against an endpoint of their own.
+
+    The bank is written here; reading it is part of the run.
+    """
+    bank = folder / "questions.jsonl"
+    write_bank(bank, samples)
     what = ["--base-url", server.base_url, "--api-key-env", KEY_VARIABLE, "--max-workers", str(in_flight)]
-    what += ["--num-instances", str(samples // TRIALS_AN_INSTANCE)]
+    what += ["--questions", str(bank)]
     where = ["--results-dir", str(folder / "results"), "--logs-dir", str(folder / "logs")]
     return [sys.executable, *OUR_COMMAND, *what, *where]
+
+
+def write_bank(path: Path, samples: int) -> None:
+    """Write what the peers are asked as a bank of questions, with answers to mark against."""
+    with path.open("w") as file:
+        for number in range(samples):
+            file.write(json.dumps({"id": f"sample-{number}", "question": prompt(number), "answer": "work"}) + "\n")
 
 
 def ours(in_flight: int) -> Once:
@@ -223,7 +236,7 @@ class Bench:
     def figures(self, once: Once) -> Figures:
         """Measure one program: the median of the repeats at either size, and the slope between them."""
         few, asking_s = self._median(once, self.few)
-        in_time = int(self.few * self.seconds / asking_s) // TRIALS_AN_INSTANCE * TRIALS_AN_INSTANCE
+        in_time = int(self.few * self.seconds / asking_s)
         samples = max(3 * self.few, min(self.samples, in_time))
         many, _ = self._median(once, samples)
         more = samples - self.few
@@ -301,8 +314,8 @@ def main() -> None:
     parser.add_argument("--venvs", type=Path, default=default, help="where the peers' virtualenvs are kept")
     options = parser.parse_args()
     bench = Bench(
-        few=3 * options.in_flight // TRIALS_AN_INSTANCE * TRIALS_AN_INSTANCE,
-        samples=options.samples // TRIALS_AN_INSTANCE * TRIALS_AN_INSTANCE,
+        few=3 * options.in_flight,
+        samples=options.samples,
         seconds=options.seconds,
         repeats=options.repeats,
         latency_ms=options.latency_ms,

@@ -27,7 +27,7 @@ from telemetry.report.facts import Facts
 from telemetry.report.limits import LimitChange, limit_changes
 from telemetry.report.page import Report, write_page
 from telemetry.report.plot_files import can_draw_png, write_plots
-from telemetry.report.tables import SuiteResult, cell_table, phase_table, read_table, spent_table
+from telemetry.report.tables import SuiteResult, main_tables, phase_table, read_table, spent_table
 from trials.errors import StoreError, UsageError
 
 REPORT_FORMS = ("html", "md", "csv", "latex", "json")
@@ -48,6 +48,8 @@ def write_report(
 ) -> int:
     """Write the report of a store to a file, ``-`` being standard output, and its plots to a directory if one is given.
 
+    With an empty ``out`` only the plots are written.
+
     ``html`` is the whole report; of the other forms ``csv`` is the table of results alone, ``md``, ``latex`` and
     ``json`` are all tables. An HTML file has at most ``most_mb`` megabytes, whatever the store holds. Raises UsageError
     and StoreError.
@@ -63,7 +65,7 @@ def write_report(
     suites, notes = _suites(store)
     changes = list(limits_of(store, Path(logs_dir), facts.runs))
     report = Report(
-        source=store.path.resolve().name,
+        source="/".join(store.path.resolve().parts[-2:]),
         facts=facts,
         written_at=time.time(),
         changes=changes,
@@ -72,6 +74,8 @@ def write_report(
     )
     if plots is not None:
         _write_plots(report, Path(plots))
+    if not out:
+        return EXIT_SCORED
     if form != "html":
         _write(out, lambda file: _write_tables(report, form, file))
         return EXIT_SCORED
@@ -142,7 +146,7 @@ def _write_plots(report: Report, directory: Path) -> None:
 
 
 def _write_tables(report: Report, form: str, file: BinaryIO) -> None:
-    tables = [cell_table(report.facts)]
+    tables = main_tables(report.facts)
     if form != "csv":
         tables += [table for suite in report.suites for table in suite.tables]
         tables += [table for table in (phase_table(report.facts), spent_table(report.facts)) if table is not None]
@@ -170,7 +174,7 @@ def _write(out: str, write: Callable[[BinaryIO], None]) -> None:
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as problem:
-        raise UsageError(f"--out: {path} cannot be written ({problem.strerror}); name a file elsewhere") from problem
+        raise UsageError(f"{path} cannot be written ({problem.strerror}); name a file elsewhere") from problem
     click.echo(f"report    {path} ({_megabytes(path)})", err=True)
 
 

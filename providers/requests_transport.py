@@ -25,7 +25,15 @@ from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from providers import failures
 from providers.deadlines import Deadlines
-from providers.transport import CONNECT_TIMEOUT_S, MAX_REPLY_BYTES, USER_AGENT, HttpReply, HttpRequest, Phases, ca_bundle
+from providers.transport import (
+    CONNECT_TIMEOUT_S,
+    MAX_REPLY_BYTES,
+    USER_AGENT,
+    HttpReply,
+    HttpRequest,
+    Phases,
+    ca_bundle,
+)
 from trials.errors import ProviderError
 
 _CHUNK_BYTES = 64 * 1024

@@ -134,13 +134,16 @@ class JournalWriter:
         self._size_bytes = _whole_lines_bytes(self._file)
         os.ftruncate(self._file, self._size_bytes)
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    def append(self, event: Mapping[str, Any], *, soon: bool = False) -> None:
         """Write one event: at once, or as the next thing done by the thread that is writing at this moment.
 
-        So nobody waits for anybody, and under load many lines go out with one call. Raises StoreError if the disk does
-        not take it whole, and at every later call.
+        So nobody waits for anybody, and under load many lines go out with one call. With ``soon`` the line goes out with
+        the next one that is written at once, whoever writes it, or with the next ``sync``. Raises StoreError if the disk
+        does not take it whole, and at every later call.
         """
         self._lines.append(encode(event))
+        if soon and self._failure is None:
+            return
         # Who comes between the last look of a writer and its release is seen when the writer looks again.
         while self._lines and self._writing.acquire(blocking=False):
             try:

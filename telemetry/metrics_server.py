@@ -121,14 +121,14 @@ class MetricsServer:
     def _metrics(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         from prometheus_client.exposition import choose_encoder
 
-        published = self._published
+        came, published = self._clock(), self._published
         encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
         with self._rendering:
             body = encode(_Collected(lambda: self._collect(published)))
         start_response("200 OK", [("Content-Type", content_type), ("Content-Length", str(len(body)))])
         yield body
         # Here only once the body was handed to the system whole: a client that went away has seen nothing.
-        self._looks = [*self._looks, self._clock()][-_KEPT_LOOKS:]
+        self._looks = [*self._looks, came][-_KEPT_LOOKS:]
         if published.last:
             self._seen_last.set()
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from math import fsum
 
 from telemetry.latency import LatencyHistogram
+from telemetry.question_tally import QuestionTally
 from telemetry.report.timeline import Timeline
 from trials.accounting import CellFigures, CellKey, Tally, key_of
 from trials.rows import Row
 from trials.statistics import Interval, clustered_rate_interval, score_interval
-from trials.words import FULL, SCORED
+from trials.words import FULL, QUESTION, SCORED
 
-QUESTION = "question"
 """The prompt type of rows that come from a question bank."""
 
 Counts = dict[str, tuple[int, int]]
@@ -94,6 +94,7 @@ class Facts:
         self.phases = {name: LatencyHistogram() for name in PHASES}
         self.spent: dict[str, Spent] = {}
         self.answers: dict[tuple[str, str], Answers] = {}
+        self.questions = QuestionTally(epochs=2)  # how many there are, only the rows tell
         self.rows = 0
         self.cached = 0
         self.simulated = False
@@ -113,6 +114,8 @@ class Facts:
         self.spent.setdefault(row["model"], Spent()).add(row)
         self.timeline.add(row)
         self._time(row)
+        if row["prompt_type"] == QUESTION:
+            self.questions.add(row)
         if row["status"] == SCORED:
             self._score(row)
 

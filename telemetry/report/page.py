@@ -24,12 +24,14 @@ from telemetry.report.limits import LimitChange
 from telemetry.report.markup import figure_html, table_html, text_of
 from telemetry.report.tables import (
     SuiteResult,
+    bank_table,
     cell_table,
     condition_table,
     phase_table,
     phase_words,
     spent_table,
     whole,
+    workflow_cells,
 )
 from telemetry.wording import percent
 from trials.accounting import pool
@@ -174,11 +176,12 @@ def _sections(report: Report) -> Iterator[_Section]:
     if not facts.rows:
         yield _Section(name="results", title="Results", short="Results", body="<p>This store holds no results yet.</p>")
         return
-    yield _Section(name="results", title="Results", short="Results", body=_results(report))
+    body = _results(report) if workflow_cells(facts) else ""
+    yield _Section(name="results", title="Results", short="Results", body=body)
     plots = "".join(map(figure_html, rate_figures(facts)))
     yield _Section(name="comparisons", title="What makes a difference", short="Comparisons", body=plots)
-    subjects = subject_figure(facts)
-    body = figure_html(subjects) if subjects else ""
+    subjects, bank = subject_figure(facts), bank_table(facts)
+    body = (table_html(bank) if bank else "") + (figure_html(subjects) if subjects else "")
     yield _Section(name="questions", title="Question banks", short="Questions", body=body)
     yield _Section(name="suites", title="Suites", short="Suites", body="".join(map(_suite, report.suites)))
     course = course_figure(facts, report.changes)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from telemetry.exports import COUNT, NUMBER, Field, Table, Value
+from telemetry.question_tables import question_table
 from telemetry.report.bars import short_latency
 from telemetry.report.facts import PHASES, Facts, rate_of
 from telemetry.report.figures import PERCENTILES, percentiles_of
 from telemetry.result_tables import RATE_FIELDS, account, rate_values, result_table
-from trials.accounting import MIXED, CellKey, pool
+from trials.accounting import MIXED, CellFigures, CellKey, pool
+from trials.words import QUESTION
 
 _CONDITION = (
     Field(key="model", title="model"),
@@ -35,9 +37,10 @@ class SuiteResult:
 def condition_table(facts: Facts) -> Table:
     """Return a row per model, prompt type, tool success rate and difficulty, all kinds of task together."""
     groups: dict[CellKey, list[CellKey]] = {}
-    for key in facts.cells:
+    cells = workflow_cells(facts)
+    for key in cells:
         groups.setdefault(key._replace(task_type=""), []).append(key)
-    rows, notes = [], list(account(pool(facts.cells.values())))
+    rows, notes = [], list(account(pool(cells.values())))
     mixed = False
     for group, keys in groups.items():
         figures = pool(facts.cells[key] for key in keys)
@@ -57,9 +60,26 @@ def condition_table(facts: Facts) -> Table:
     return whole(table)
 
 
+def workflow_cells(facts: Facts) -> dict[CellKey, CellFigures]:
+    """Return the figures of the tool-use benchmark's cells; questions have a table of their own."""
+    return {key: figures for key, figures in facts.cells.items() if key.prompt_type != QUESTION}
+
+
 def cell_table(facts: Facts) -> Table:
     """Return a row per cell."""
-    return whole(result_table(facts.cells, simulated=facts.simulated))
+    return whole(result_table(workflow_cells(facts), simulated=facts.simulated))
+
+
+def bank_table(facts: Facts) -> Table | None:
+    """Return a row per model and subject of what question banks were asked; None if none was."""
+    figures = facts.questions.figures()
+    return question_table(figures, simulated=facts.simulated, title="Results by subject") if figures else None
+
+
+def main_tables(facts: Facts) -> list[Table]:
+    """Return the tables of results, of either kind of work as far as there is any."""
+    bank = bank_table(facts)
+    return [*([cell_table(facts)] if workflow_cells(facts) else []), *([bank] if bank else [])]
 
 
 def _unscored(figures: Any) -> tuple[int, int]:

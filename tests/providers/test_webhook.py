@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from webhook_listener import SECRET, Listener
 
 from providers.keys import Secret
 from providers.webhook import host_of, post_json, webhook_problem
-
-SECRET = "xoxb-0123"
-
-
-class Listener:
-    """A server on a free port that answers with these statuses in turn, the last for ever; None is no answer at all."""
-
-    def __init__(self, *statuses: int | None) -> None:
-        self.bodies: list[dict[str, object]] = []
-        self.paths: list[str] = []
-        self.over = threading.Event()
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                listener.paths.append(self.path)
-                listener.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                status = statuses[min(len(listener.bodies), len(statuses)) - 1]
-                if status is None:
-                    listener.over.wait(30)
-                    return
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = Secret(f"http://127.0.0.1:{self._server.server_address[1]}/hook/{SECRET}?token={SECRET}")
-
-    def close(self) -> None:
-        self.over.set()
-        self._server.shutdown()
-        self._server.server_close()
-
 
 @pytest.fixture
 def listen() -> Iterator[Callable[..., Listener]]:

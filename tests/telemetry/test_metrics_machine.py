@@ -11,7 +11,14 @@ import pytest
 
 from telemetry.metrics_machine import Gpus, ProcessUsage
 
-BURN = "import sys, time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\nprint('burnt', flush=True)\nsys.stdin.read()"
+BURN = """
+import sys, time
+end = time.process_time() + 0.3
+while time.process_time() < end:
+    pass
+print("burnt", flush=True)
+sys.stdin.read()
+"""
 STAND_IN = """
 class Rates:
     gpu = 63

@@ -1,4 +1,4 @@
-"""What monitoring/ holds: promtool accepts and tests its rules, and the dashboard asks for nothing that is not there."""
+"""What monitoring/ holds: promtool accepts and tests its rules, the dashboard asks for nothing that is not there."""
 
 from __future__ import annotations
 

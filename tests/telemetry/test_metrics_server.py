@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import subprocess
 import sys
@@ -54,13 +53,13 @@ def address(server: MetricsServer) -> tuple[str, int]:
 
 
 def get(server: MetricsServer, path: str = "/metrics", method: str = "GET", **headers: str) -> tuple[int, str, str]:
-    connection = http.client.HTTPConnection(*address(server), timeout=30)
-    try:
-        connection.request(method, path, headers=headers)
-        reply = connection.getresponse()
-        return reply.status, reply.getheader("Content-Type", ""), reply.read().decode()
-    finally:
-        connection.close()
+    asked = f"{method} {path} HTTP/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(address(server), timeout=30) as client:
+        client.sendall(asked.encode() + b"\r\n")
+        reply = b"".join(iter(lambda: client.recv(1 << 20), b""))  # up to the end: then the look has been counted
+    head, _, body = reply.decode().partition("\r\n\r\n")
+    kind = next((line for line in head.splitlines() if line.startswith("Content-Type: ")), "")
+    return int(head.split()[1]), kind.removeprefix("Content-Type: "), body
 
 
 def scored(server: MetricsServer) -> str:
@@ -121,7 +120,6 @@ def test_garbage_is_survived_without_a_word(server, garbage, capfd):
 def test_a_client_that_hangs_up_in_the_middle_is_survived_without_a_word(server, capfd):
     server.publish(figures(7, "x" * 2_000_000), {})
     with socket.create_connection(address(server), timeout=30) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         client.recv(100)
     assert float(scored(server)) == 7
@@ -141,7 +139,7 @@ def test_clients_that_hang_hold_nobody_up_who_publishes_and_are_few(server):
         try:
             assert float(scored(server)) == 999
             break
-        except (OSError, http.client.HTTPException):
+        except (OSError, IndexError):
             assert time.monotonic() < deadline
 
 
@@ -191,9 +189,8 @@ def test_a_look_at_the_last_figures_ends_the_wait(server):
 
 def test_a_look_that_began_before_the_last_figures_does_not_end_it(server):
     get(server)
-    server.publish(figures(2, "x" * 5_000_000), {})
+    server.publish(figures(2, "x" * 2_000_000), {})
     with socket.create_connection(address(server), timeout=30) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         assert client.recv(10)  # its answer is made, and on its way
         server.publish(figures(3), {}, last=True)
