@@ -104,7 +104,8 @@ def _one(trial: Trial, run: Run) -> Row | None:
     if row is None:
         return None
     if row["status"] == SCORED:
-        words = f"{row['outcome']}: " + ", ".join(f"{name} {row[name]:.3g}" for name in SHOWN if row.get(name) is not None)
+        shown = (f"{name} {row[name]:.3g}" for name in SHOWN if row.get(name) is not None)
+        words = f"{row['outcome']}: {', '.join(shown)}"
     else:
         words = clean(row["error_message"])
     click.secho(f"\n{row['status']} {words}", bold=True)

@@ -9,13 +9,16 @@ import click
 
 from commands.ledger import take_in
 from commands.options import EXIT_SCORED
+from commands.results import stored_questions
 from commands.values import name_of
 from stores.parts import FORMS
 from stores.results import ResultsStore, read_store
 from stores.run_directory import runs_in
+from telemetry.question_tables import render_questions
 from telemetry.tables import render_results
 from telemetry.wording import clean
 from trials.errors import StoreError, UsageError
+from trials.words import QUESTION
 
 BY = ("auto", "cell", "group")
 
@@ -42,11 +45,15 @@ def report_results(results_dir: str, by: str) -> int:
     """Print the tables of everything in a store."""
     store, by = open_results(results_dir), name_of("--by", by, BY)
     figures = store.tally().cells()
+    workflows = {key: one for key, one in figures.items() if key.prompt_type != QUESTION}
     if not figures:
         click.echo(f"{store.path} holds no results yet")
-    else:
-        render_results(figures, sys.stdout, simulated=store.simulated, by=by)
-        click.echo("counts are of what is stored here; what a run had planned, and what is pending, 'status' tells")
+        return EXIT_SCORED
+    if workflows:
+        render_results(workflows, sys.stdout, simulated=store.simulated, by=by)
+    if len(workflows) < len(figures):
+        render_questions(stored_questions(store).figures(), sys.stdout, simulated=store.simulated)
+    click.echo("counts are of what is stored here; what a run had planned, and what is pending, 'status' tells")
     return EXIT_SCORED
 
 

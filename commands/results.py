@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from commands.ledger import Ledger
 from questions.agreement import agreement
@@ -20,7 +21,12 @@ from trials.accounting import CellKey, Tally, rate_name
 from trials.plan import TrialPlan
 from trials.rows import variant
 from trials.spec import QuestionSpec, RunSpec
-from trials.words import Cell
+from trials.words import QUESTION, Cell
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stores.results import ResultsStore
 
 
 def key_of_cell(cell: Cell) -> CellKey:
@@ -50,9 +56,19 @@ def question_tally_of(asks: QuestionSpec, ledger: Ledger) -> QuestionTally:
     planned: Counter[tuple[str, str]] = Counter()
     for cell, count in ledger.plan.cells():
         planned[cell.model, cell.task_type] += count
-    tally = QuestionTally(planned, epochs=asks.epochs)
-    for table in ledger.tables(QUESTION_FIELDS):
-        if asks.epochs > 1:  # which answers of a question agree, no sum tells
+    return _added_up(QuestionTally(planned, epochs=asks.epochs), ledger.tables(QUESTION_FIELDS), epochs=asks.epochs)
+
+
+def stored_questions(store: ResultsStore) -> QuestionTally:
+    """Return the figures of all that a store holds of question banks."""
+    highest = (max(table["epoch"].to_pylist(), default=0) for table in store.asked(QUESTION, ("epoch",)))
+    epochs = 1 + max(highest, default=0)
+    return _added_up(QuestionTally(epochs=epochs), store.asked(QUESTION, QUESTION_FIELDS), epochs=epochs)
+
+
+def _added_up(tally: QuestionTally, tables: Iterable[pa.Table], *, epochs: int) -> QuestionTally:
+    for table in tables:
+        if epochs > 1:  # which answers of a question agree, no sum tells
             for row in dicts(table):
                 tally.add(row)
         else:

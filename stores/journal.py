@@ -137,9 +137,9 @@ class JournalWriter:
     def append(self, event: Mapping[str, Any], *, soon: bool = False) -> None:
         """Write one event: at once, or as the next thing done by the thread that is writing at this moment.
 
-        So nobody waits for anybody, and under load many lines go out with one call. With ``soon`` the line goes out with
-        the next one that is written at once, whoever writes it, or with the next ``sync``. Raises StoreError if the disk
-        does not take it whole, and at every later call.
+        So nobody waits for anybody, and under load many lines go out with one call. With ``soon`` the line goes out
+        with the next one that is written at once, whoever writes it, or with the next ``sync``. Raises StoreError if the
+        disk does not take it whole, and at every later call.
         """
         self._lines.append(encode(event))
         if soon and self._failure is None:

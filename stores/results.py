@@ -65,6 +65,14 @@ class ResultsStore:
         for part in self._trials():
             yield from read_part(part, names)
 
+    def asked(self, prompt_type: str, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield the rows that count of one prompt type, as tables with the columns named."""
+        import pyarrow.compute as pc
+
+        for part in self._trials():
+            for table in read_tables(part, tuple(dict.fromkeys((*names, "prompt_type")))):
+                yield table.filter(pc.equal(table["prompt_type"], prompt_type)).select(list(names))
+
     def counting(self, run: RunDirectory, names: Sequence[str] = tuple(FIELDS)) -> Iterator[Row]:
         """Yield the row that counts for a run of every trial key it has: of a fresh run only what it asked itself.
 

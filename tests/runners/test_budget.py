@@ -122,7 +122,7 @@ def test_a_judge_is_paid_as_well(house, simulator):
     where = ("--simulator-url", simulator.url, "--catalog", "prices.toml", "--questions", "bank.jsonl")
     house.run(*where, "--model", THREE_KEYS, "--judge-model", "deepseek-v3.1", "--scorer", "numeric")
     (row,) = house.rows()
-    assert row["judge_requests"] == 1
+    assert row["judge_requests"] >= 1
     own = row["prompt_tokens"] * INPUT + row["completion_tokens"] * OUTPUT
     judge = row["judge_prompt_tokens"] * 1000 + row["judge_completion_tokens"] * 7000
     assert row["cost_usd"] == pytest.approx((own + judge) / 1e6, abs=1e-9)
