@@ -27,7 +27,7 @@ from trials.rows import Row
 from trials.words import SCORED, Completion, Deployment, Message, Trial, Workload
 
 Run = Callable[[Trial], Row | None]
-SHOWN = ("coverage", "order", "execution", "recovery", "efficiency")
+SHOWN = ("score", "coverage", "order", "execution", "recovery", "efficiency")
 
 
 class Aloud:
@@ -104,7 +104,8 @@ def _one(trial: Trial, run: Run) -> Row | None:
     if row is None:
         return None
     if row["status"] == SCORED:
-        shown = (f"{name} {row[name]:.3g}" for name in SHOWN if row.get(name) is not None)
+        shown = [f"{name} {row[name]:.3g}" for name in SHOWN if row.get(name) is not None]
+        shown += [f"{name} {clean(row[name])!r}" for name in ("answer", "target") if row.get(name) is not None]
         words = f"{row['outcome']}: {', '.join(shown)}"
     else:
         words = clean(row["error_message"])

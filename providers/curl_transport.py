@@ -109,11 +109,15 @@ class _Line:
             self._body, self._body_bytes = [], 0
 
     def phases(self) -> Phases:
-        """Ask libcurl, whose times all count from the beginning of an exchange and are 0 for what it did not reach."""
+        """Ask libcurl, whose times all count from the beginning of an exchange.
+
+        Of one that fails it also fills in times that it did not reach; only what was sent and came can be relied on.
+        """
         get = self._handle.getinfo
         known, there, ready = get(pycurl.NAMELOOKUP_TIME), get(pycurl.CONNECT_TIME), get(pycurl.PRETRANSFER_TIME)
-        safe, first, end = get(pycurl.APPCONNECT_TIME), get(pycurl.STARTTRANSFER_TIME), get(pycurl.TOTAL_TIME)
-        reused = ready > 0 and not get(pycurl.NUM_CONNECTS)
+        safe, end = get(pycurl.APPCONNECT_TIME), get(pycurl.TOTAL_TIME)
+        first = get(pycurl.STARTTRANSFER_TIME) if get(pycurl.HEADER_SIZE) else 0.0
+        reused = get(pycurl.REQUEST_SIZE) > 0 and not get(pycurl.NUM_CONNECTS)
         return Phases(
             reused=reused,
             lookup_ms=known * 1000 if known and not reused else None,

@@ -143,11 +143,11 @@ class Marked:
     target: str | None = None
     score: float | None = None
     scorer_score: float | None = None
-    coverage: float = 0.0
-    order: float = 0.0
-    execution: float = 0.0
+    coverage: float | None = None
+    order: float | None = None
+    execution: float | None = None
     recovery: float | None = None
-    efficiency: float = 0.0
+    efficiency: float | None = None
     followed_flaw: bool | None = None
     recovered: bool | None = None
     turns: int = 0

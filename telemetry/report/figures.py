@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from telemetry.exports import COUNT, SHARE, Field, Table
 from telemetry.report.bars import bars, ranges
 from telemetry.report.dots import Groups, dot_plot, rate_lines
-from telemetry.report.facts import PHASES, QUESTION, Facts, Rate, rate_of
+from telemetry.report.facts import PHASES, Facts, Rate, rate_of
 from telemetry.report.svg import Drawing
 from trials.accounting import CellKey
+from trials.words import QUESTION
 
 FLAWED = "flawed_"
 CONTROL = "optimal, same tasks"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -43,7 +42,7 @@ def secrets_seen(house, receiver: Receiver, *secrets: str) -> list[str]:
 def test_a_run_with_faults_is_traced_whole_and_its_tries_are_told_apart(house, simulate, receiver):
     storm = simulate("--latency", "0.005", "--fault", "500=0.2", "--fault", "429=0.1")
     house.run(
-        *ask(storm, "--max-attempts", "9"),
+        *ask(storm, "--max-attempts", "9", "--balance", "even"),  # no trial moves: each has one span
         env=receiver.environment(OTEL_EXPORTER_OTLP_HEADERS=f"authorization=Bearer%20{TOP_SECRET}"),
     )
     rows = {row["trial_key"]: row for row in house.rows()}
@@ -112,14 +111,19 @@ def test_a_share_of_trials_is_traced_whole_and_the_others_not_at_all(house, simu
     rows = {row["trial_key"]: row for row in house.rows()}
     assert 0 < len(trials) < len(rows)
     assert all(int(trial.trace_id[16:], 16) < 2**63 for trial in trials)
-    traced = sum(rows[trial.attributes["eval.trial_key"]]["attempts"] for trial in trials)
+    traced = sum(rows[key]["attempts"] for key in {trial.attributes["eval.trial_key"] for trial in trials})
     assert len(receiver.named("POST")) == traced < simulator.stats()["requests"]
 
 
 def test_both_halves_of_a_trial_meet_in_one_trace_when_its_shard_is_killed(house, slow_simulator, receiver):
-    running = house.start(*ask(slow_simulator), env=receiver.environment())
-    slow_simulator.wait_for_requests(35)
-    receiver.wait_for(lambda it: len(it.named("chat")) >= 5)
+    def under_way(shard: str) -> bool:
+        """Whether a trial of this shard has been seen to have had a turn, and not to have ended."""
+        ended = {(trial.trace_id, trial.span_id) for trial in receiver.named("trial")}
+        turns = [turn for turn in receiver.named("chat") if turn.resource["service.instance.id"].endswith(shard)]
+        return any((turn.trace_id, turn.parent_id) not in ended for turn in turns)
+
+    running = house.start(*ask(slow_simulator), env=receiver.environment(OTEL_BSP_SCHEDULE_DELAY="20"))
+    receiver.wait_for(lambda _: under_way("shard-02"))
     running.kill_shard(2)
     assert running.wait() == 0, running.output + running.complaints
     resumed = [trial for trial in receiver.named("trial") if trial.attributes["eval.replayed_turns"]]
@@ -153,7 +157,7 @@ def test_a_run_that_is_drained_and_resumed_sends_all_it_has_each_time(house, slo
 def test_an_endpoint_that_is_down_costs_one_warning_a_process_and_nothing_else(house, simulator):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    ended = house.run(*ask(simulator), env={"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    ended = house.run(*ask(simulator, "--balance", "even"), env={"OTEL_EXPORTER_OTLP_ENDPOINT": url})
     assert "20 planned = 20 scored" in ended.stdout
     assert ended.stderr == ""
     assert ended.stdout.count("Connection refused") == 1
@@ -165,12 +169,7 @@ def test_an_endpoint_that_is_down_costs_one_warning_a_process_and_nothing_else(h
 
 def test_an_endpoint_that_hangs_does_not_hold_up_the_end(house, simulator, receiver):
     receiver.hold = True
-    began = time.monotonic()
-    house.run(*ask(simulator), env={})
-    untraced_s = time.monotonic() - began
-    began = time.monotonic()
-    ended = house.run(*ask(simulator, "--seed", "7"), env=receiver.environment())
-    assert time.monotonic() - began < untraced_s + 8  # two of the 10 s that a request may take would be more
+    ended = house.run(*ask(simulator), env=receiver.environment(OTEL_EXPORTER_OTLP_TIMEOUT="3600000"))
     assert "20 planned = 20 scored" in ended.stdout
     assert "did not reach" in ended.stdout
 
