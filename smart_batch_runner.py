@@ -252,8 +252,8 @@ class Shard:
         """Write an event to the journal. Who comes second with an answer is recorded, and does not count."""
         if event["kind"] == "ended" and event["number"] in self._dropped:
             event = {**event, "kind": "beaten"}
-        # A reply is followed at once by the trial's end or another's lines; a write of its own would let go of the
-        # interpreter's lock, which with hundreds of workers costs more than the write.
+        # Under load a reply is followed at once by the trial's end or another's lines; a write of its own would let go of
+        # the interpreter's lock, which with hundreds of workers costs more than the write.
         self._journal.append(event, soon=event["kind"] == "completion")
 
     def _ask(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.end_options import check_prices, max_cost, notify_address, priced
 from commands.question_options import question_spec, refuse_other_kind
 from commands.values import duration, name_of, nearest, number, pairs, whole
 from commands.whom import check_keys, deployments_for, entries_of, judge_of, origins_of
@@ -94,8 +95,8 @@ def resolve(
         values = with_manifest(values)
     refuse_other_kind(values)
     catalog = load_catalog(Path(values["catalog"]) if values["catalog"] else None)
-    entries = [_priced(entry, environment) for entry in entries_of(values, catalog)]
-    judges = [_priced(judge, environment)] if (judge := judge_of(values, catalog)) else []
+    entries = [priced(entry, environment) for entry in entries_of(values, catalog)]
+    judges = [priced(judge, environment)] if (judge := judge_of(values, catalog)) else []
     simulated = values["simulate"] or bool(values["simulator_url"])
     asks: WorkflowSpec | QuestionSpec | None = None if values["questions"] else workflow_spec(values)
     options = _options(values, environment)
@@ -116,7 +117,7 @@ def resolve(
     if need_keys:
         check_keys((*deployments, *judging), environment)
     if options.max_cost_usd is not None:
-        _check_prices([*entries, *judges])
+        check_prices([*entries, *judges])
     options = replace(options, debug_shards=_debug_shards(environment, len(deployments)))
     logs_dir = Path(values["logs_dir"] or "logs")
     banks_dir = banks_dir or logs_dir / BANKS
@@ -151,7 +152,7 @@ def resolve(
         logs_dir=logs_dir,
         simulator_url=values["simulator_url"] or "",
         output=values["output"] or "",
-        notify=_notify(values, environment),
+        notify=notify_address(values, environment),
         tracing=tracing,
         given={name: value for name, value in values.items() if name not in ("notify", "trace_content")},
     )
@@ -164,35 +165,6 @@ def _refuse_empty(values: Values) -> None:
         if any(isinstance(text, str) and not text.strip() for text in texts):
             flag = name.removesuffix("s") if isinstance(value, tuple) else name
             raise UsageError(f"--{flag.replace('_', '-')}: the value is empty")
-
-
-def _priced(entry: Entry, environment: Environment) -> Entry:
-    """Return an entry with the price that its deployments will have."""
-    from providers.prices import price_of
-
-    return replace(entry, price=price_of(entry, environment) or "")
-
-
-def _check_prices(entries: list[Entry]) -> None:
-    for entry in entries:
-        if not entry.price:
-            raise UsageError(
-                f"--max-cost: no price is known for {entry.model!r}; give it in a file for --catalog, field 'price' of "
-                f'[models."{entry.model}"], as {{ input = 0.27, output = 1.10 }} in US dollars per million tokens'
-            )
-
-
-def _notify(values: Values, environment: Environment) -> Secret | None:
-    """Return the address that is told of the end, which may hold a secret, and is never quoted."""
-    from providers.keys import Secret
-    from providers.webhook import webhook_problem
-
-    flag, url = ("--notify", values["notify"]) if values["notify"] else ("NOTIFY_URL", environment.get("NOTIFY_URL"))
-    if not url:
-        return None
-    if problem := webhook_problem(url):
-        raise UsageError(f"{flag}: the address {problem}")
-    return Secret(url)
 
 
 def _sampling(values: Values, entry: Entry, parameters: Mapping[str, Any]) -> Sampling:
@@ -242,7 +214,7 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         transport=_transport(values["transport"] or "auto"),
         cache=_cache(values["cache"] or "off"),
         cache_ttl_s=duration("--cache-ttl", values["cache_ttl"] or "1h"),
-        max_cost_usd=_dollars_or_none(values, "max_cost"),
+        max_cost_usd=max_cost(values),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
         **_metrics(values),
@@ -279,16 +251,6 @@ def _cache(url: str) -> str:
         if re.search(r"//[^/@]*:[^/@]+@", url):
             raise UsageError("--cache: a password on the command line is seen by all; set REDIS_PASSWORD instead")
     return url
-
-
-def _dollars_or_none(values: Values, name: str) -> float | None:
-    """Return an amount above 0: nothing can be asked for nothing."""
-    flag, text = f"--{name.replace('_', '-')}", values[name]
-    if text is not None and (amount := number(flag, text.removeprefix("$"), -1e9, 1e9)) > 0:
-        return amount
-    if text is not None:
-        raise UsageError(f"{flag}: {text} is not above 0; give US dollars, such as 2.50")
-    return None
 
 
 def _whole_or_none(values: Values, name: str, most: int) -> int | None:

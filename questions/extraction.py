@@ -29,6 +29,7 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _LAST_HASHES = re.compile(r"(?:^|\n)[ \t]*#{4}[ \t]*([^\n#]+)\Z")
+_SOLUTION_HASHES = re.compile(r"(?:^|\s)####[ \t]*([^\s#][^\n#]*)\Z")
 _FENCE = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n(.*?)(?:\n[ \t]*)?(?:```|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```([^`\n]+)```|``([^`\n]+)``|`([^`\n]+)`")
 _EMPHASIS = re.compile(r"(?<![\w)}])(?:\*\*|__)|(?:\*\*|__)(?![\w(])")  # 3**2 has none
@@ -111,6 +112,12 @@ def after_marker(text: str) -> str | None:
     for match in _MARKER.finditer(text):
         answer = _line_at(text, match.end()) or answer
     return answer
+
+
+def worked_answer(label: str) -> str:
+    """Return what the last line of a worked solution gives behind ``####``; a label of another kind as it is."""
+    hashes = _SOLUTION_HASHES.search(label.rstrip()) if "####" in label else None
+    return hashes[1].strip() if hashes else label
 
 
 def _line_at(text: str, begin: int) -> str | None:

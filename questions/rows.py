@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from questions.columns import Columns
+from questions.extraction import worked_answer
 from questions.formats import Written, kind_of
 from questions.question import ANY, Question
 from trials.errors import UsageError
@@ -82,7 +83,8 @@ class RowReader:
     ) -> str | None:
         value = row.get(column) if column else None
         if not choices or value is None:
-            return as_text(value)
+            text = as_text(value)
+            return None if text is None else worked_answer(text)
         place = _place(value, choices, labels, typed=self._typed)
         if place is None:
             raise UsageError(

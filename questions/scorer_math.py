@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from questions.comparing import MEMORY_BYTES, Comparer, UncheckableError
-from questions.extraction import after_marker, bare, boxed, ending, final_text, first_sentence, segments
+from questions.extraction import after_marker, bare, boxed, ending, final_text, first_sentence, segments, worked_answer
 from questions.maths import equivalent, is_words
 from questions.normalising import normalised
 from questions.numerals import numbers, spelt_plainly
@@ -56,7 +56,7 @@ class MathScorer:
         self._comparer.close()
 
     def mark(self, reply: str, target: str, choices: Sequence[str] = ()) -> Verdict:
-        gold = boxed(target) or _only_segment(target)
+        gold = boxed(target) or _only_segment(worked_answer(target))
         if not gold or len(gold) > _MAX_CHARACTERS:
             return failed(
                 BAD_TARGET, reason="the target is empty" if not gold else "the target is longer than 2,000 characters"

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from questions.extraction import after_marker, boxed, ending, final_text
+from questions.extraction import after_marker, boxed, ending, final_text, marked_answer, worked_answer
 from questions.numerals import Quantity, numbers, spelt_plainly
 from questions.verdicts import BAD_TARGET, NO_ANSWER, Verdict, failed, verdict
 
@@ -43,7 +43,7 @@ class NumericScorer:
     def definition(self) -> Mapping[str, Any]:
         relative = "1e-6, whole numbers exactly" if self._relative is None else str(self._relative)
         tolerance = {"relative": relative, "absolute": str(self._absolute)}
-        return {"scorer": self.name, "version": 1, **tolerance, "percent": self._percent}
+        return {"scorer": self.name, "version": 2, **tolerance, "percent": self._percent}
 
     def close(self) -> None:
         return None
@@ -107,4 +107,6 @@ def settled(text: str, found: tuple[int, int, Quantity]) -> Quantity | None:
 
 @lru_cache(maxsize=4096)
 def _target_quantity(target: str) -> Quantity | None:
+    if pointed := marked_answer(target := worked_answer(target)):
+        return stated_number(pointed)
     return stated_number(target) or number_in(target)

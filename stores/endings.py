@@ -36,7 +36,12 @@ def new_results(
 
     ``on_damage(path, offset, reason)`` is told of every line that cannot be used.
     """
-    batches = _batches(_new_endings(runs, last, on_damage))
+    yield from tables_of(_new_endings(runs, last, on_damage), on_damage)
+
+
+def tables_of(found: Iterable[Found], on_damage: OnDamage | None) -> Iterator[pa.Table]:
+    """Yield endings as such tables."""
+    batches = _batches(found)
     # A thread goes on reading while Arrow, which does without the interpreter's lock, works on the last batch.
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, batches, None)
@@ -73,7 +78,7 @@ def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
 
 def _table(batch: list[Found], on_damage: OnDamage | None) -> pa.Table:
     try:
-        return _columns(batch)
+        return columns_of(batch)
     except ValueError as problem:  # one of them is no row of ours
         if len(batch) == 1:
             if on_damage is not None:
@@ -83,7 +88,7 @@ def _table(batch: list[Found], on_damage: OnDamage | None) -> pa.Table:
         return pa.concat_tables([_table(half, on_damage) for half in (batch[:middle], batch[middle:])])
 
 
-def _columns(batch: list[Found]) -> pa.Table:
+def columns_of(batch: list[Found]) -> pa.Table:
     """Return a batch as columns. Raises ValueError if one of its rows does not fit them."""
     _, run_ids, shards, offsets, endings = zip(*batch, strict=True)
     rows, conversations, details = zip(*endings, strict=True)

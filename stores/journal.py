@@ -13,6 +13,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import asdict
@@ -27,6 +28,9 @@ from trials.progress import ending
 from trials.words import SCORED
 
 SCHEMA_VERSION = 1
+BUSY_S = 0.0005
+"""Lines that follow each other so quickly need no write each: what a killed process loses is a millisecond's worth."""
+
 _CRC_BYTES = len(b',"crc":"00000000"}\n')
 _BLOCK_BYTES = 1 << 18
 _HEAD = re.compile(rb'{"v":%d,"kind":"(\w+)","number":(\d+),' % SCHEMA_VERSION)
@@ -56,31 +60,44 @@ def encode(event: Mapping[str, Any]) -> bytes:
             body = text.encode("utf-8", "replace")
     except (TypeError, ValueError) as problem:
         raise StoreError(f"an event of kind {event.get('kind')!r} cannot be written as JSON: {problem}") from problem
+    return with_checksum(body)
+
+
+def with_checksum(body: bytes) -> bytes:
+    """Return the line of a JSON object: its text with its CRC-32 as a last field, and a newline."""
     # Not by ``%b``: the resizing that does left a shard of 600 threads with 2 kB more for every trial.
     return b"".join((memoryview(body)[:-1], b',"crc":"%08x"}\n' % crc32(body)))
 
 
 def decode(line: bytes) -> dict[str, Any]:
     """Return the event of a line that ``encode`` made. Raises ValueError saying what is damaged."""
-    _check(line)
+    check_line(line)
     event: dict[str, Any] = orjson.loads(line[:-_CRC_BYTES] + b"}")
     if event.get("v") != SCHEMA_VERSION:
         raise ValueError(f"schema version {event.get('v')!r}, this program reads {SCHEMA_VERSION}")
     return event
 
 
-def _check(line: bytes) -> None:
+def check_line(line: bytes) -> None:
+    """Raise ValueError if a line is not as ``with_checksum`` made it."""
     found = crc32(b"}", crc32(memoryview(line)[:-_CRC_BYTES]))
     if not line.endswith(b',"crc":"%08x"}\n' % found):
         raise ValueError("checksum does not match")
 
 
-def _ending(line: bytes) -> Ending | None:
+def kind_of(line: bytes) -> str:
+    """Return the kind of event that a line tells of. Raises ValueError saying what is damaged."""
+    check_line(line)
+    head = _HEAD.match(line)
+    return head[1].decode() if head else str(decode(line).get("kind"))
+
+
+def ending_of(line: bytes) -> Ending | None:
     """Return what a line tells of a trial's end, None if it tells of something else. Raises ValueError."""
     head = _HEAD.match(line)
     if head is None or head[1] == b"ended":
         return (head and _cut(line, head.end())) or _parsed(decode(line))
-    _check(line)
+    check_line(line)
     return None
 
 
@@ -98,7 +115,7 @@ def _cut(line: bytes, start: int) -> Ending | None:
     an object, so the first of them end the row. A conversation or its details may hold a field ``detail`` of their own;
     then there is more than one place to cut, and none is taken.
     """
-    _check(line)
+    check_line(line)
     said = line.find(b'},"conversation":[', start)
     detail = line.find(b'],"detail":{', said)
     if said < 0 or detail < 0 or line.rfind(b'],"detail":{') != detail:
@@ -122,6 +139,7 @@ class JournalWriter:
         self._lines: deque[bytes] = deque()
         self._failure: StoreError | None = None
         self._unsynced = False
+        self._written_at = 0.0
         try:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as problem:
@@ -137,12 +155,12 @@ class JournalWriter:
     def append(self, event: Mapping[str, Any], *, soon: bool = False) -> None:
         """Write one event: at once, or as the next thing done by the thread that is writing at this moment.
 
-        So nobody waits for anybody, and under load many lines go out with one call. With ``soon`` the line goes out
-        with the next one that is written at once, whoever writes it, or with the next ``sync``. Raises StoreError if the
-        disk does not take it whole, and at every later call.
+        So nobody waits for anybody, and under load many lines go out with one call. With ``soon`` a line that
+        follows another within BUSY_S waits for the next one, which will come as quickly, or for ``sync``. Raises
+        StoreError if the disk does not take it whole, and at every later call.
         """
         self._lines.append(encode(event))
-        if soon and self._failure is None:
+        if soon and self._failure is None and time.monotonic() - self._written_at < BUSY_S:
             return
         # Who comes between the last look of a writer and its release is seen when the writer looks again.
         while self._lines and self._writing.acquire(blocking=False):
@@ -179,6 +197,7 @@ class JournalWriter:
             self._failure = StoreError(f"cannot write the journal {self.path}: {problem.strerror}")
             return
         self._unsynced = True
+        self._written_at = time.monotonic()
         if written < len(block):
             written = block.rfind(b"\n", 0, written) + 1
             self._failure = StoreError(f"cannot write the journal {self.path}: the disk is full")
@@ -234,7 +253,7 @@ def read_endings(path: Path, start: int = 0, on_damage: OnDamage | None = None) 
 
     Lines that begin as those of other events do are passed over unchecked.
     """
-    for offset, found in _read(path, start, _ending, on_damage, passed=_NO_END):
+    for offset, found in _read(path, start, ending_of, on_damage, passed=_NO_END):
         if found is not None:
             yield offset, found
 

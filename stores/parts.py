@@ -1,8 +1,9 @@
 """Part files: the immutable pieces of a results store, in Parquet or JSON Lines form.
 
-A part is written to a temporary file, synced and renamed, so readers see whole parts only. Both forms hold the same
-rows and convert into each other without loss. Rows go in and out as Arrow tables of a few megabytes, whatever the size
-of the part. Parts of ``conversations/``, which are always Parquet, have their own columns, all others those of a row.
+A part is written to a temporary file, sealed (``seals``), synced and renamed, so readers see whole parts only. Both
+forms hold the same rows and convert into each other without loss. Rows go in and out as Arrow tables of a few
+megabytes, whatever the size of the part. Parts of ``conversations/``, which are always Parquet, have their own columns,
+all others those of a row.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from stores.run_directory import sync_directory
+from stores.seals import SealedLines, SealedParquet, name_of
 from trials.errors import StoreError
 from trials.rows import FIELDS, Row
 
@@ -29,6 +31,7 @@ SUFFIXES = {"parquet": ".parquet", "json": ".jsonl"}
 GROUP_BYTES = 1 << 24
 """Tables are collected to this size before they are written, which in Parquet makes one row group."""
 _DICT_ROWS = 1 << 12
+_BLOCK_BYTES = 1 << 20
 
 CONVERSATIONS = "conversations"
 ID = ("run_id", "shard", "journal_offset")
@@ -112,13 +115,11 @@ class PartWriter:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = os.fdopen(_private(self._temporary), "wb")
+        self._file = os.fdopen(_private(self._temporary), "w+b")
         if self._path.suffix == SUFFIXES["parquet"]:
-            import pyarrow.parquet as pq
-
-            self._sink = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+            self._sink = SealedParquet(self._file, self._schema, name_of(self._path))
         else:
-            self._sink = _JsonLines(self._file)
+            self._sink = SealedLines(self._file, name_of(self._path))
 
     def _commit(self) -> None:
         if self._waiting:
@@ -145,21 +146,8 @@ class PartWriter:
         return StoreError(f"cannot write {self._path}: {problem.strerror or problem}")
 
 
-class _JsonLines:
-    """Takes tables as a Parquet writer does."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write_table(self, table: pa.Table) -> None:
-        self._file.writelines(orjson.dumps(row) + b"\n" for row in dicts(table))
-
-    def close(self) -> None:
-        """Leave the file to whoever opened it."""
-
-
 def _private(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
 def read_tables(path: Path, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -193,6 +181,27 @@ def read_row(path: Path, number: int) -> Row:
     except (OSError, ValueError) as problem:
         raise _unreadable(path, problem) from problem
     return {name: row.get(name) for name in _schema(path).names}
+
+
+def row_count(path: Path) -> int:
+    """Return how many rows a part has. Raises StoreError."""
+    count = _count_parquet if path.suffix == SUFFIXES["parquet"] else _count_lines
+    try:
+        return count(path)
+    except (OSError, ValueError) as problem:
+        raise _unreadable(path, problem) from problem
+
+
+def _count_parquet(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    rows: int = pq.read_metadata(path).num_rows
+    return rows
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK_BYTES), b""))
 
 
 def _unreadable(path: Path, problem: Exception) -> StoreError:
@@ -231,7 +240,7 @@ def _read_parquet(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            yield file.read_row_group(group, columns=schema.names)
+            yield file.read_row_group(group, columns=schema.names).replace_schema_metadata(None)
 
 
 def _read_json(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -33,9 +33,11 @@ from stores.parts import (
     read_part,
     read_row,
     read_tables,
+    row_count,
 )
 from stores.run_directory import RunDirectory, make_directory, write_whole
 from trials.accounting import Tally
+from trials.digest import digest
 from trials.errors import StoreError, UsageError
 from trials.rows import FIELDS, Row
 
@@ -62,14 +64,14 @@ class ResultsStore:
 
     def rows(self, names: Sequence[str] | None = None) -> Iterator[Row]:
         """Yield the row that counts of every trial key, all columns or those named."""
-        for part in self._trials():
+        for part in self.trial_parts():
             yield from read_part(part, names)
 
     def asked(self, prompt_type: str, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows that count of one prompt type, as tables with the columns named."""
         import pyarrow.compute as pc
 
-        for part in self._trials():
+        for part in self.trial_parts():
             for table in read_tables(part, tuple(dict.fromkeys((*names, "prompt_type")))):
                 yield table.filter(pc.equal(table["prompt_type"], prompt_type)).select(list(names))
 
@@ -83,9 +85,9 @@ class ResultsStore:
 
     def counting_tables(self, run: RunDirectory, names: Sequence[str] = tuple(FIELDS)) -> Iterator[pa.Table]:
         """Yield the same rows as tables."""
-        with self._locked():
+        with self.locked():
             store = read_store(self.path)
-            parts = [*store._trials(), *store._history()] if run.fresh else store._trials()
+            parts = [*store.trial_parts(), *store.history_parts()] if run.fresh else store.trial_parts()
             if not parts:
                 return
             from stores import ranking
@@ -95,17 +97,17 @@ class ResultsStore:
     def merge(self, runs: Iterable[RunDirectory], on_damage: OnDamage | None = None) -> int:
         """Add what the journals of these runs hold and the store does not; return how many rows were added."""
         runs = list(runs)
-        with self._locked():
+        with self.locked():
             # Another process may have converted the store since this one opened it.
             return read_store(self.path)._merge(runs, on_damage)
 
     def _merge(self, runs: Sequence[RunDirectory], on_damage: OnDamage | None) -> int:
-        if not self._trials() and not any(path.stat().st_size for run in runs for path in run.journals().values()):
+        if not self.trial_parts() and not any(path.stat().st_size for run in runs for path in run.journals().values()):
             return 0  # before a first run, which should not wait for Arrow to be imported
         from stores import ranking
         from stores.endings import new_results
 
-        last = ranking.last_offsets([*self._trials(), *self._history()])
+        last = ranking.last_offsets([*self.trial_parts(), *self.history_parts()])
         # The inner part is in place before the outer one, whose rename is the commit.
         with (
             PartWriter(next_part_path(self.trials_dir, self.form)) as rows,
@@ -114,19 +116,19 @@ class ResultsStore:
             for table in new_results(runs, last, on_damage):
                 conversations.write(table)
                 rows.write(table)
-        moved = self._tidy()
+        moved = self.tidy()
         if rows.rows or moved or not (self.path / "summary.json").exists():
-            self._write_summary()
+            self.write_summary()
         return rows.rows
 
     def convert(self, form: str) -> ResultsStore:
         """Return the store in the given form, rewriting its parts if it has another."""
         if form == self.form:
             return self
-        with self._locked():
-            old = [*self._trials(), *self._history()]
+        with self.locked():
+            old = [*self.trial_parts(), *self.history_parts()]
             for part in old:
-                _rewrite(part.with_suffix(SUFFIXES[form]), read_tables(part))
+                rewrite(part.with_suffix(SUFFIXES[form]), read_tables(part))
             other = ResultsStore(path=self.path, simulated=self.simulated, form=form)
             other.write_head()
             for part in old:
@@ -135,20 +137,20 @@ class ResultsStore:
 
     def compact(self) -> None:
         """Rewrite the rows of trials/ as one part, and those of history/ as another."""
-        with self._locked():
-            for parts in (self._trials(), self._history()):
+        with self.locked():
+            for parts in (self.trial_parts(), self.history_parts()):
                 if len(parts) > 1:
-                    # The new part takes the first one's name, so a crash leaves duplicates that _tidy removes.
-                    _rewrite(parts[0], (table for part in parts for table in read_tables(part)))
+                    # The new part takes the first one's name, so a crash leaves duplicates that tidy removes.
+                    rewrite(parts[0], (table for part in parts for table in read_tables(part)))
                     for part in parts[1:]:
                         part.unlink()
-            self._tidy()
+            self.tidy()
 
     def find(self, beginning: str) -> Row:
         """Return the row of the one trial whose key begins so. Raises UsageError if there is none, or several."""
         from stores import ranking
 
-        parts = self._trials()
+        parts = self.trial_parts()
         count, first, last = ranking.keys_beginning(parts, beginning)
         if not count:
             raise UsageError(f"no trial in {self.path} has a key that begins with {beginning!r} (see column trial_key)")
@@ -173,28 +175,34 @@ class ResultsStore:
         head = {"schema": SCHEMA_VERSION, "kind": _kind(self.simulated), "form": self.form}
         write_whole(self.path / "store.json", orjson.dumps(head))
 
-    def _locked(self) -> FileLock:
+    def locked(self) -> FileLock:
+        """Return the lock that is held, by ``with``, while the store is written."""
         return FileLock(self.path / ".lock", mode=0o600)
 
-    def _trials(self) -> list[Path]:
+    def trial_parts(self) -> list[Path]:
+        """Return the parts of trials/."""
         return part_paths(self.trials_dir, self.form)
 
-    def _history(self) -> list[Path]:
+    def history_parts(self) -> list[Path]:
+        """Return the parts of history/."""
         return part_paths(self.path / "history", self.form)
 
-    def _tidy(self) -> bool:
-        """Move rows that lost to another row of their key into history/; return whether there were any."""
+    def tidy(self) -> bool:
+        """Move rows that lost to another row of their key into history/; return whether there were any.
+
+        The store must be locked, as for ``write_summary``.
+        """
         from stores import ranking
 
-        parts = self._trials()
-        lost, moving = ranking.leaving(parts, self._history())
+        parts = self.trial_parts()
+        lost, moving = ranking.leaving(parts, self.history_parts())
         with PartWriter(next_part_path(self.path / "history", self.form)) as moved:
             for place, part in enumerate(parts):
                 if len(rows := ranking.rows_of(place, moving)):
                     for table in ranking.pick(part, rows):
                         moved.write(table)
         for place, part in enumerate(parts):
-            if len(rows := ranking.rows_of(place, lost)) and not _rewrite(part, ranking.pick(part, rows, but=True)):
+            if len(rows := ranking.rows_of(place, lost)) and not rewrite(part, ranking.pick(part, rows, but=True)):
                 part.unlink()
         return bool(lost.num_rows)
 
@@ -203,16 +211,27 @@ class ResultsStore:
         from stores.totals import add_rows
 
         tally = Tally()
-        add_rows(tally, self._trials())
+        add_rows(tally, self.trial_parts())
         return tally
 
-    def _write_summary(self) -> None:
+    def summary(self) -> Row:
+        """Return the content of ``summary.json`` as the rows give it. ``rows`` never become fewer, ``digest`` seals."""
         note = "planned counts the trials stored here; what a run has planned and what is pending, its status tells"
-        summary = {"kind": _kind(self.simulated), "note": note, "results": self.tally().summary()}
-        write_whole(self.path / "summary.json", orjson.dumps(summary, option=orjson.OPT_INDENT_2))
+        folders = {"trials": self.trial_parts(), "history": self.history_parts()}
+        summary = {
+            "kind": _kind(self.simulated),
+            "note": note,
+            "rows": {name: sum(map(row_count, parts)) for name, parts in folders.items()},
+            "results": self.tally().summary(),
+        }
+        return {**summary, "digest": digest(summary)}
+
+    def write_summary(self) -> None:
+        """Derive ``summary.json`` afresh."""
+        write_whole(self.path / "summary.json", orjson.dumps(self.summary(), option=orjson.OPT_INDENT_2))
 
 
-def _rewrite(path: Path, tables: Iterable[pa.Table]) -> int:
+def rewrite(path: Path, tables: Iterable[pa.Table]) -> int:
     """Write a part, in place of the one that has its name; return how many rows it has. No rows leave all as it is."""
     with PartWriter(path) as part:
         for table in tables:
@@ -232,6 +251,8 @@ def read_store(path: Path) -> ResultsStore:
         raise StoreError(f"{path}: no results store here ({problem.strerror})") from problem
     except orjson.JSONDecodeError as problem:
         raise StoreError(f"{path / 'store.json'} is damaged: {problem}") from problem
+    if not isinstance(head, dict) or head.get("kind") not in (_kind(True), _kind(False)):
+        raise StoreError(f"{path / 'store.json'} is damaged: it does not say whether results are simulated or real")
     if head.get("schema") != SCHEMA_VERSION or head.get("form") not in FORMS:
         raise StoreError(f"{path}: a store of another version; this program reads schema {SCHEMA_VERSION}")
     return ResultsStore(path=path, simulated=head["kind"] == "simulated", form=head["form"])

@@ -101,7 +101,7 @@ class MetricsServer:
         self._server.server_close()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every metric as it stands now."""
+        """Yield every metric as it stands now. One thread at a time."""
         return self._collect(self._published)
 
     def _collect(self, published: Published) -> Iterator[Metric]:

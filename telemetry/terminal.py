@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -36,13 +37,23 @@ class Look:
 
 def look_at(stream: TextIO | None, environ: Mapping[str, str] | None = None) -> Look:
     """Find out what a stream can show, from itself, TERM, NO_COLOR (no-color.org) and the locale's variables."""
-    environ = os.environ if environ is None else environ
+    environ = _given() if environ is None else environ
     terminal = _is_tty(stream) and environ.get("TERM", "") not in ("", "dumb", "unknown")
     return Look(
         terminal=terminal,
         colour=terminal and not environ.get("NO_COLOR"),
         unicode=_is_utf8(stream, environ),
     )
+
+
+def _given() -> Mapping[str, str]:
+    """Return the environment as the user made it: in the C locale Python adds an LC_CTYPE of its own (PEP 538)."""
+    given = dict(os.environ)
+    with suppress(OSError):  # only Linux still knows how a process was started
+        started_with = Path("/proc/self/environ").read_bytes().split(b"\0")
+        if not any(item.startswith(b"LC_CTYPE=") for item in started_with):
+            given.pop("LC_CTYPE", None)
+    return given
 
 
 def _is_tty(stream: TextIO | None) -> bool:

@@ -105,8 +105,8 @@ class RunOptions:
     ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
     of shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
     may meet nothing but 429s; ``hedge`` lets a second shard try the slowest trials of the tail. ``cache`` is where
-    replies are kept for ``cache_ttl_s``, a URL without a password. ``max_cost_usd`` is what the run may cost over all its
-    starts; None sets no bound. Metrics are served at ``metrics_port`` of ``metrics_host``: 0 for a free port, None for
+    replies are kept for ``cache_ttl_s``, a URL without a password. ``max_cost_usd`` bounds what the run may cost, with
+    all its starts. Metrics are served at ``metrics_port`` of ``metrics_host``: 0 for a free port, None for
     not at all.
     """
 

@@ -13,6 +13,7 @@ from webhook_listener import SECRET, Listener
 from providers.keys import Secret
 from providers.webhook import host_of, post_json, webhook_problem
 
+
 @pytest.fixture
 def listen() -> Iterator[Callable[..., Listener]]:
     opened: list[Listener] = []

@@ -176,3 +176,7 @@ def test_whole_messages_keep_what_they_hold_and_lose_what_parquet_added():
 )
 def test_messages_ask_something_unless_their_last_words_are_empty(content, asks):
     assert (question_of({"messages": [{"role": "user", "content": content}]}) is not None) == asks
+
+
+def test_of_a_worked_solution_the_label_is_its_answer():
+    assert question_of({"question": "?", "answer": "3+4=7 of 9\n#### 7"}).target == "7"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questions.extraction import after_marker, boxed, fences, final_text, first_sentence, segments
+from questions.extraction import after_marker, boxed, fences, final_text, first_sentence, segments, worked_answer
 from questions.normalising import normalised
 from questions.numerals import number_of, numbers, spelt_plainly
 
@@ -66,6 +66,22 @@ def test_the_last_whole_box_is_the_answer(text: str, answer: str | None):
 )
 def test_the_last_marker_points_at_the_answer(text: str, answer: str | None):
     assert after_marker(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("label", "answer"),
+    [
+        ("He has 3+4=<<3+4=7>>7 eggs.\n#### 1,007\n", "1,007"),
+        ("He has 7. #### -7", "-7"),
+        ("####7", "7"),
+        ("#### Step 1\n7", "#### Step 1\n7"),
+        ("7\n####", "7\n####"),
+        ("7\n##### 8", "7\n##### 8"),
+        (" 7 ", " 7 "),
+    ],
+)
+def test_a_worked_solution_ends_with_its_answer(label: str, answer: str):
+    assert worked_answer(label) == answer
 
 
 def test_fences_come_in_order_and_one_cut_off_counts():

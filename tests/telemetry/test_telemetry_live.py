@@ -246,9 +246,7 @@ def test_last_figures_are_written_at_the_end_but_not_twice(tmp_path: Path, clock
     assert [line for line in written() if "scored" in line] == [plain_figures(make_view(n)) for n in (100, 101)]
 
 
-def test_reason_of_a_slowdown_is_told_once(
-    tmp_path: Path, clock: FakeClock, make_view: Make, make_shard: Make
-) -> None:
+def test_reason_of_a_slowdown_is_told_once(tmp_path: Path, clock: FakeClock, make_view: Make, make_shard: Make) -> None:
     lines, written = plain(tmp_path, clock)
     for second in range(3):
         lines.show(make_view(shards=(make_shard(limit_reason="cut from 9.0 to 5.0/s"),), elapsed_s=5.0 * second))

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 from pseudo_terminal import Terminal
 
-from telemetry.terminal import Look, Outlet, look_at, say, size_of
+from telemetry.terminal import Keys, Look, Outlet, look_at, say, size_of
 
 UTF8 = {"TERM": "xterm-256color", "LANG": "de_DE.UTF-8"}
 
@@ -118,3 +121,64 @@ def test_process_whose_reader_has_left_ends_with_its_own_exit_code() -> None:
     child.stdin.write(b"go\n")
     child.stdin.close()
     assert child.wait() == 7
+
+
+LOOK = "import sys; from telemetry.terminal import look_at; print(look_at(sys.stdout).unicode)"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows how a process was started")
+@pytest.mark.parametrize(
+    ("variables", "unicode"),
+    [
+        ({}, False),
+        ({"LANG": "C"}, False),
+        ({"LANG": "C.UTF-8"}, True),
+        ({"LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "C", "LC_ALL": "C.UTF-8"}, True),
+        ({"LANG": "C.UTF-8", "LC_ALL": "POSIX"}, False),
+    ],
+)
+def test_a_process_in_the_c_locale_writes_ascii_whatever_python_makes_of_it(
+    variables: dict[str, str], unicode: bool
+) -> None:
+    root = Path(__file__).resolve().parents[2]
+    told = subprocess.run(
+        [sys.executable, "-c", LOOK], env=variables, cwd=root, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == str(unicode)
+
+
+def test_a_key_is_read_without_enter_and_the_terminal_is_as_it_was() -> None:
+    program = (
+        "import sys; from telemetry.terminal import Keys\n"
+        "with Keys(sys.stdin) as keys:\n"
+        "    print('ready', flush=True)\n"
+        "    print('got', repr(keys.pressed(20)), flush=True)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        cwd=root,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.write(master, b"q")
+    assert process.stdout.readline() == "got 'q'\n"
+    assert process.wait(20) == 0
+    assert termios.tcgetattr(slave) == before
+    for end in (master, slave):
+        os.close(end)
+
+
+def test_where_there_is_no_terminal_no_key_is_pressed(tmp_path: Path) -> None:
+    with (tmp_path / "input").open("w+") as stream, Keys(stream) as keys:
+        assert keys.pressed(0.0) == ""
+    with Keys(None) as keys:
+        assert keys.pressed(0.0) == ""

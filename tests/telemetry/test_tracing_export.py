@@ -72,10 +72,12 @@ def test_an_endpoint_that_refuses_is_told_once_and_what_was_lost_is_counted(rece
         run_trial(one, replace(TRIAL, trial_key=f"k{number}"))
         receiver.wait_for(lambda it, so_far=number: len(it.headers) > so_far)
     receiver.wait_for(lambda _: bool(warnings))
-    assert warnings == [f"traces: {receiver.url} takes no spans (401 Unauthorized); the run goes on without them"]
+    (first,) = warnings
+    assert first.startswith(f"traces: {receiver.url} takes no spans (401")
     one.close(10)
     lost = 5 * SPANS_OF_A_TRIAL
-    assert warnings[1:] == [f"traces: {lost} of {lost} spans did not reach {receiver.url} (401 Unauthorized)"]
+    (last,) = warnings[1:]
+    assert last.startswith(f"traces: {lost} of {lost} spans did not reach {receiver.url} (401")
 
 
 def test_an_endpoint_that_hangs_holds_nobody_up_and_what_does_not_fit_is_dropped(receiver):
