@@ -67,6 +67,18 @@ def merge(results_dir: str | None, logs_dir: str, storage_format: str | None, co
 
 
 @cli.command()
+@click.option("--results-dir", help="Only this results store.  [default: every one that a run in --logs-dir is for]")
+@click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
+@click.option("--repair", is_flag=True, help="Mend first what can be mended; nothing is deleted, what is damaged is moved.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def verify(results_dir: str | None, logs_dir: str, repair: bool, as_json: bool) -> int:
+    """Check that results still are what was written, and say what to do where they are not."""
+    from commands.verify import verify_results
+
+    return verify_results(results_dir, logs_dir, repair=repair, as_json=as_json)
+
+
+@cli.command()
 @click.option("--results-dir", default="results", show_default=True, help="The results store.")
 @click.option("--by", default="auto", show_default=True, help="A row per cell or per group of task types.")
 @click.option("--html", metavar="FILE", help="Write one page with tables, plots and every conversation.")

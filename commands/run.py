@@ -72,6 +72,7 @@ class Ended:
     ledger: Ledger
     exit_code: int
     cost: str
+    over_budget: bool
 
 
 def run(values: Mapping[str, Any]) -> int:
@@ -128,7 +129,7 @@ def run_request(request: Request) -> Ended:
         over_budget = budget.is_spent and exit_code == EXIT_UNSCORED
         farewell.ended(counts, exit_code, over_budget=over_budget)
         cost = budget.how_to_go_on(len(plan) - counts[SCORED]) if over_budget else budget.in_words()
-        return Ended(ledger=ledger, exit_code=exit_code, cost=cost)
+        return Ended(ledger=ledger, exit_code=exit_code, cost=cost, over_budget=over_budget)
 
 
 def _supervise(

@@ -66,7 +66,7 @@ def run_suites(names: str, values: Mapping[str, Any], *, dry_run: bool) -> int:
             print_plan(request, environment)
             continue
         ended[name] = run_request(request)
-        if ended[name].exit_code > 128:  # a signal ended it: the same command resumes
+        if ended[name].exit_code > 128 or ended[name].over_budget:  # the same command resumes
             break
     for name, end in ended.items():
         _report(name, requests[name], end)

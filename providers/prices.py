@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from providers.catalog import endpoint_of
 from trials.words import Price
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from providers.catalog import Entry
 
 _SAMPLE_TOKENS = 1000
+_HERE = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})
 
 
 def price_of(entry: Entry, environment: Mapping[str, str]) -> Price | None:
@@ -29,6 +31,8 @@ def price_of(entry: Entry, environment: Mapping[str, str]) -> Price | None:
         return _listed(model.strip(), provider=provider.strip())
     names = dict.fromkeys((entry.instances[0].api_model, entry.model))
     url = endpoint_of(entry, environment)
+    if urlsplit(url).hostname in _HERE:
+        return None  # what somebody serves at home is on no list, and need not wait for one to be read
     found = [_listed(name, url=url) for name in names] + [_listed(name, provider=entry.provider) for name in names]
     return next((price for price in found if price is not None), None)
 

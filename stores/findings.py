@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 DAMAGED, INCOMPLETE, UNTIDY, NOTE = "damaged", "incomplete", "untidy", "note"
 SEVERITIES = (DAMAGED, INCOMPLETE, UNTIDY, NOTE)
-"""From what must be mended, over what the next merge or run completes and what only looks wrong, to what is good to know."""
+"""What must be mended; what a merge or run completes, or nothing can; what only looks wrong; what is good to know."""
 
 ASIDE = "damaged"
 """The folder, in a store or a logs directory, to which a repair moves what is damaged."""
@@ -34,25 +35,28 @@ class Finding:
         return asdict(self)
 
 
-def told_as_lost(store: Path) -> dict[tuple[str, str], str]:
-    """Return (path, what) → the name of the repair that could not mend it, of all repairs of a store."""
-    told: dict[tuple[str, str], str] = {}
-    for path in sorted((store / ASIDE).glob(f"*/{LOST}")):
+def lost_lines(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what repairs of a store noted as lost for good, each with the repair's name; torn lines are passed over."""
+    for path in sorted((root / ASIDE).glob(f"*/{LOST}")):
         for line in path.read_bytes().splitlines():
             try:
                 known = orjson.loads(line)
-                told[known["path"], known["what"]] = path.parent.name
-            except (ValueError, TypeError, KeyError):
-                continue  # a torn last line: what it said is told as damage again
-    return told
+            except ValueError:
+                continue
+            if isinstance(known, dict):
+                yield path.parent.name, known
 
 
-def without_told(findings: Iterable[Finding], told: dict[tuple[str, str], str]) -> Iterator[Finding]:
-    """Yield findings; damage that a repair has already given up is no longer news."""
+def with_told(findings: Iterable[Finding], root: Path) -> Iterator[Finding]:
+    """Yield findings; damage that a repair of ``root`` has given up is no longer news, and what it lost is added."""
+    told = {(known.get("path"), known.get("what")): repair for repair, known in lost_lines(root) if "what" in known}
+    always = {(known["path"], known["what"]) for _, known in lost_lines(root) if known.get("always")}
+    for path, what in sorted(always):
+        yield Finding(severity=INCOMPLETE, path=path, what=what, todo=_given_up(told[path, what]))
     for one in findings:
         repair = told.get((one.path, one.what)) if one.severity == DAMAGED else None
-        if repair is None:
-            yield one
-        else:
-            todo = f"nothing: the repair of {repair} could not mend it"
-            yield replace(one, severity=INCOMPLETE, todo=todo)
+        yield one if repair is None else replace(one, severity=INCOMPLETE, todo=_given_up(repair))
+
+
+def _given_up(repair: str) -> str:
+    return f"nothing: the repair of {repair} could not mend it"

@@ -23,6 +23,7 @@ from zlib import crc32
 
 import orjson
 
+from stores.run_directory import sync_directory
 from trials.errors import StoreError
 from trials.progress import ending
 from trials.words import SCORED
@@ -33,6 +34,7 @@ BUSY_S = 0.0005
 
 _CRC_BYTES = len(b',"crc":"00000000"}\n')
 _BLOCK_BYTES = 1 << 18
+_GAP_BYTES = 1 << 16
 _HEAD = re.compile(rb'{"v":%d,"kind":"(\w+)","number":(\d+),' % SCHEMA_VERSION)
 """How ``encode`` begins the line of a trial's event; other lines are parsed to know what they are."""
 _NO_END = tuple(b'{"v":%d,"kind":"%b",' % (SCHEMA_VERSION, kind) for kind in (b"begun", b"completion"))
@@ -149,8 +151,14 @@ class JournalWriter:
         except OSError as problem:
             os.close(self._file)
             raise StoreError(f"the journal {path} is being written by another process") from problem
-        self._size_bytes = _whole_lines_bytes(self._file)
-        os.ftruncate(self._file, self._size_bytes)
+        try:
+            self._size_bytes = _whole_lines_bytes(self._file)
+            os.ftruncate(self._file, self._size_bytes)
+            if not self._size_bytes:
+                sync_directory(path.parent)  # or a power cut would take the name, and all that was synced with it
+        except OSError as problem:
+            os.close(self._file)
+            raise StoreError(f"cannot open the journal {path}: {problem.strerror}") from problem
 
     def append(self, event: Mapping[str, Any], *, soon: bool = False) -> None:
         """Write one event: at once, or as the next thing done by the thread that is writing at this moment.
@@ -183,7 +191,9 @@ class JournalWriter:
         try:
             os.fdatasync(self._file)
         except OSError as problem:
-            raise StoreError(f"cannot sync the journal {self.path}: {problem.strerror}") from problem
+            # For good: the kernel may have dropped what it could not write, and a later sync would not tell.
+            self._failure = StoreError(f"cannot sync the journal {self.path}: {problem.strerror}")
+            raise self._failure from problem
 
     def _write(self) -> None:
         """Write all lines that wait; whole ones stay if the disk takes a part only."""
@@ -204,6 +214,11 @@ class JournalWriter:
             os.ftruncate(self._file, self._size_bytes + written)
         self._size_bytes += written
 
+    @property
+    def size_bytes(self) -> int:
+        """How much of the file is whole lines."""
+        return self._size_bytes
+
     def close(self) -> None:
         """Sync, let go of the lock and close; a second call does nothing."""
         if self._file < 0:
@@ -213,6 +228,23 @@ class JournalWriter:
         finally:
             os.close(self._file)
             self._file = -1
+
+
+def never_shorter(path: Path, least_bytes: int) -> None:
+    """Fill up a journal that has lost its end, with lines that tell nothing.
+
+    So no line ever stands where a lost one stood: what was merged is known by where its line began. Raises StoreError,
+    also if another process writes the journal.
+    """
+    if written_bytes(path) >= least_bytes:
+        return
+    writer = JournalWriter(path)
+    try:
+        while writer.size_bytes < least_bytes:
+            lost = min(least_bytes - writer.size_bytes, _GAP_BYTES)
+            writer.append({"kind": "gap", "number": -1, "lost": "." * lost})
+    finally:
+        writer.close()
 
 
 def _whole_lines_bytes(file: int, block_bytes: int = 1 << 16) -> int:
@@ -240,7 +272,7 @@ def written_bytes(path: Path) -> int:
 
 
 def read_events(path: Path, start: int = 0, on_damage: OnDamage | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (offset, event) from byte ``start`` on, which must begin a line; a missing file has no events.
+    """Yield (offset, event) of the lines that begin at byte ``start`` or later; a missing file has no events.
 
     A last line without newline is still being written, or torn, and is dropped. ``on_damage(offset, reason)`` is
     told of every other line that cannot be read.
@@ -270,8 +302,10 @@ def _read(
     except FileNotFoundError:
         return
     with file:
-        file.seek(start)
-        offset = start
+        offset = max(0, start - 1)
+        file.seek(offset)
+        if start:
+            offset += len(file.readline())  # the newline before, or the rest of a line that now stands there
         for line in file:
             if not line.endswith(b"\n"):
                 return

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stores.run_directory import sync_directory
+from stores.run_directory import make_lasting, sync_directory
 from stores.seals import SealedLines, SealedParquet, name_of
 from trials.errors import StoreError
 from trials.rows import FIELDS, Row
@@ -114,7 +114,7 @@ class PartWriter:
             raise self._failed(problem) from problem
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_lasting(self._path.parent)
         self._file = os.fdopen(_private(self._temporary), "w+b")
         if self._path.suffix == SUFFIXES["parquet"]:
             self._sink = SealedParquet(self._file, self._schema, name_of(self._path))
@@ -156,7 +156,7 @@ def read_tables(path: Path, names: Sequence[str] | None = None) -> Iterator[pa.T
     read = _read_parquet if path.suffix == SUFFIXES["parquet"] else _read_json
     try:
         for table in read(path, schema):
-            yield _fitted(table, schema)
+            yield fitted(table, schema)
     except (OSError, ValueError) as problem:  # pyarrow's errors are ValueErrors
         raise _unreadable(path, problem) from problem
 
@@ -221,7 +221,7 @@ def parse_rows(lines: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     )
 
 
-def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table with exactly these columns; one that is not there holds nothing."""
     import pyarrow as pa
 

@@ -13,7 +13,7 @@ given is read off the rows themselves (run_id, shard, journal_offset), so mergin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import orjson
 from filelock import FileLock
 
+from stores.journal import never_shorter
 from stores.parts import (
     CONVERSATIONS,
     FORMS,
@@ -108,6 +109,8 @@ class ResultsStore:
         from stores.endings import new_results
 
         last = ranking.last_offsets([*self.trial_parts(), *self.history_parts()])
+        for run in runs:
+            _keep_places(run, last)
         # The inner part is in place before the outer one, whose rename is the commit.
         with (
             PartWriter(next_part_path(self.trials_dir, self.form)) as rows,
@@ -117,7 +120,7 @@ class ResultsStore:
                 conversations.write(table)
                 rows.write(table)
         moved = self.tidy()
-        if rows.rows or moved or not (self.path / "summary.json").exists():
+        if rows.rows or moved or not self._is_summed_up():
             self.write_summary()
         return rows.rows
 
@@ -217,18 +220,36 @@ class ResultsStore:
     def summary(self) -> Row:
         """Return the content of ``summary.json`` as the rows give it. ``rows`` never become fewer, ``digest`` seals."""
         note = "planned counts the trials stored here; what a run has planned and what is pending, its status tells"
-        folders = {"trials": self.trial_parts(), "history": self.history_parts()}
         summary = {
             "kind": _kind(self.simulated),
             "note": note,
-            "rows": {name: sum(map(row_count, parts)) for name, parts in folders.items()},
+            "rows": self._row_counts(),
             "results": self.tally().summary(),
         }
         return {**summary, "digest": digest(summary)}
 
+    def _row_counts(self) -> dict[str, int]:
+        folders = {"trials": self.trial_parts(), "history": self.history_parts()}
+        return {name: sum(map(row_count, parts)) for name, parts in folders.items()}
+
+    def _is_summed_up(self) -> bool:
+        """Whether the summary is of as many rows as there are: a merge that was cut off has not come to that."""
+        try:
+            told = orjson.loads((self.path / "summary.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(told, dict) and told.get("rows") == self._row_counts()
+
     def write_summary(self) -> None:
         """Derive ``summary.json`` afresh."""
         write_whole(self.path / "summary.json", orjson.dumps(self.summary(), option=orjson.OPT_INDENT_2))
+
+
+def _keep_places(run: RunDirectory, last: Mapping[tuple[str, int], int]) -> None:
+    """See to it that new lines of a run's journals stand behind those that were merged, also where these are lost."""
+    for (run_id, shard), offset in last.items():
+        if run_id == run.run_id:
+            never_shorter(run.journal_path(shard), offset + 1)
 
 
 def rewrite(path: Path, tables: Iterable[pa.Table]) -> int:

@@ -58,10 +58,19 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def make_lasting(path: Path) -> None:
+    """Create a directory, and those above it, for the user alone; their names survive a power cut. Raises OSError."""
+    if path.is_dir():
+        return
+    make_lasting(path.parent)
+    path.mkdir(exist_ok=True, mode=0o700)
+    sync_directory(path.parent)
+
+
 def make_directory(path: Path) -> None:
     """Create a directory for the user alone. Raises UsageError if it cannot be written to."""
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_lasting(path)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as problem:
@@ -121,8 +130,7 @@ class RunDirectory:
     def shard_dir(self, number: int) -> Path:
         """Return (and make) the directory of a shard, numbered from 1."""
         path = self.path / "shards" / f"{number:02d}"
-        path.parent.mkdir(exist_ok=True, mode=0o700)  # parents=True would not pass the mode on
-        path.mkdir(exist_ok=True, mode=0o700)
+        make_lasting(path)
         return path
 
     def journal_path(self, number: int) -> Path:
@@ -182,7 +190,7 @@ def open_or_create(logs_dir: Path, spec: RunSpec, results_dir: Path, *, fresh: b
         if not fresh:
             return open_run(path)
         path = logs_dir / _repeat_name(name, repeat + 1)
-    path.mkdir(mode=0o700, exist_ok=True)
+    make_lasting(path)
     head = {
         "schema": SCHEMA_VERSION,
         "run_id": path.name,

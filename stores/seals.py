@@ -1,8 +1,8 @@
 """Seals: a part file tells by itself whether it still is what was written, under the name it was written for.
 
-A seal is the text ``sealed trials/part-000001 <digest>``. In Parquet it is the file's metadata ``seal``, and the digest is
-of the whole file with zeros for its own digits; pages have checksums, too. In JSON Lines each line ends in the checksum
-that journal lines have, and the last one has a field ``seal``, whose digest is of all that stands before that field.
+A seal is the text ``sealed trials/part-000001 <digest>``. In Parquet it is the file's metadata ``seal``, and the digest
+is of the whole file with zeros for its own digits; pages have checksums, too. In JSON Lines each line ends in the
+checksum that journal lines have, and the last one has a field ``seal``, whose digest is of all that stands before it.
 Digests are BLAKE2b (RFC 7693). They tell accidents, not a forger: there is no key.
 """
 
@@ -29,8 +29,8 @@ _BLOCK_BYTES = 1 << 20
 _ROWS_AT_A_TIME = 1 << 12
 _ENDS_CHECKED = re.compile(rb',"crc":"[0-9a-f]{8}"}\n\Z')
 _SEAL_FIELD = b',"seal":"sealed '
-_TEXT = re.compile(r"sealed (\S+) ([0-9a-f]{%d})" % len(_BLANK))
-_MAGIC = b"PAR1"
+_TEXT = re.compile(rf"sealed (\S+) ([0-9a-f]{{{len(_BLANK)}}})")
+MAGIC = b"PAR1"
 _TAIL_BYTES = 8
 
 
@@ -128,7 +128,7 @@ def _footer(number: int) -> tuple[int, bytes]:
     size = os.fstat(number).st_size
     tail = os.pread(number, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
     length = int.from_bytes(tail[:4], "little")
-    if tail[4:] != _MAGIC or length > size - _TAIL_BYTES:
+    if tail[4:] != MAGIC or length > size - _TAIL_BYTES:
         raise OSError("the file has no end as Parquet files have")
     start = size - _TAIL_BYTES - length
     return start, os.pread(number, length, start)
@@ -177,10 +177,10 @@ def _blanked(block: bytes, place: int) -> bytes:
 
 
 def _lines(path: Path) -> tuple[str | None, str]:
-    digest, line, number = blake2b(digest_size=_SIZE_BYTES), b"", 0
+    digest, line = blake2b(digest_size=_SIZE_BYTES), b""
     kinds: set[bool] = set()
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for line in file:
             checked = line_is_checked(line)
             kinds.add(checked)
             if checked and _SEAL_FIELD in line:  # a text cannot hold it: its quotes would be escaped
@@ -188,8 +188,10 @@ def _lines(path: Path) -> tuple[str | None, str]:
             digest.update(line)
         more = file.read(1)
     body, sealed, rest = line.partition(_SEAL_FIELD)
-    if not number or more or len(kinds) > 1 or (sealed and kinds == {False}) or (True in kinds and not sealed):
-        raise ValueError("it does not end where it was ended" if number else "it is empty")
+    if not kinds:
+        raise ValueError("it is empty")
+    if more or len(kinds) > 1 or bool(sealed) != (True in kinds):
+        raise ValueError("it does not end as it was ended, or has lines of different origin")
     digest.update(body if sealed else b"")
     seal = rest.split(b'"', 1)[0].decode("utf-8", "replace")
     return (f"sealed {seal}" if sealed else None), digest.hexdigest()

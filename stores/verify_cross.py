@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from stores.verify_parts import HISTORY, TRIALS, Contents
 from stores.verify_places import Places
 from trials.digest import digest
 from trials.errors import StoreError
+from trials.rows import Row
 
 _TOLERANCE = 1e-9
 """Sums of the same numbers in another order differ by less."""
@@ -69,26 +71,35 @@ def check_summary(store: ResultsStore, contents: Contents) -> Iterator[Finding]:
     path = store.path / "summary.json"
     total = len(contents.rows()) - contents.rows().repeated()
     try:
-        found = orjson.loads(path.read_bytes())
-        body = {name: value for name, value in found.items() if name != "digest"}
-        known = sum(found["rows"].values()) if "rows" in found else None
+        found = read_summary(path)
+        known = sum(found["rows"].values()) if "digest" in found else None
     except FileNotFoundError:
         if total:
             severity = DAMAGED if len(contents.sound[TRIALS]) > 1 else INCOMPLETE
             yield Finding(severity=severity, path=str(path), what="is not there", todo=REPAIR)
         return
-    except (OSError, ValueError, AttributeError, TypeError) as problem:
-        yield Finding(severity=DAMAGED, path=str(path), what=f"cannot be read: {problem}", todo=REPAIR)
+    except (OSError, ValueError) as problem:
+        yield Finding(severity=DAMAGED, path=str(path), what=f"cannot be trusted: {problem}", todo=REPAIR)
         return
-    if "digest" in found and found["digest"] != digest(body):
-        yield Finding(severity=DAMAGED, path=str(path), what="is not what was written", todo=REPAIR)
-    elif known is not None and known > total:
+    if known is not None and known > total:
         what = f"tells of {known - total:,} rows more than there are: they are lost"
         yield Finding(severity=DAMAGED, path=str(path), what=what, todo=REPAIR)
     elif contents.damaged:
         return  # what the rest gives is another figure, and that is told already
     elif "digest" not in found or known != total or not _figures_fit(store, found):
         yield from _stale(store, path, found, same_rows=known == total)
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read a summary; one of an earlier version has no ``digest``. Raises ValueError for a damaged one, OSError."""
+    found = orjson.loads(path.read_bytes())
+    if not isinstance(found, dict) or "results" not in found:
+        raise ValueError("it is no summary")
+    if "digest" in found or "rows" in found:
+        body = {name: value for name, value in found.items() if name != "digest"}
+        if found.get("digest") != digest(body):
+            raise ValueError("it is not what was written")
+    return found
 
 
 def _figures_fit(store: ResultsStore, found: dict[str, Any]) -> bool:
@@ -150,15 +161,17 @@ def _split(places: Places, rows: Places, *, after: bool) -> Places:
     return chosen
 
 
-def keys_of(parts: list[Path], places: Places, most: int = _NAMED) -> list[str]:
-    """Return the trial keys, the first few or ``most``, of the rows of parts that have such a place."""
-    keys: list[str] = []
+def keys_of(parts: list[Path], places: Places) -> list[str]:
+    """Return the trial keys of the first few rows of parts that have such a place."""
+    keys = [str(row["trial_key"]) for row in islice(keyed(parts, places), _NAMED)]
+    return [*keys, "…"] if len(places) > _NAMED else keys
+
+
+def keyed(parts: list[Path], places: Places) -> Iterator[Row]:
+    """Yield key and place of the rows of parts that have such a place."""
     for part in parts:
         for table in read_tables(part, ("trial_key", *ID)):
-            keys += map(str, table["trial_key"].filter(places.of(table)).to_pylist())
-            if len(keys) >= most:
-                return [*keys[:most], "…"] if len(places) > most else keys
-    return keys
+            yield from table.filter(places.of(table)).to_pylist()
 
 
 def _cut_off(folder: Path, what: str, todo: str = MERGE) -> Finding:

@@ -1,4 +1,4 @@
-"""Journals, line by line: what is damaged in one, where trials ended, and whether stored rows say what their lines say."""
+"""Journals, line by line: what is damaged, where trials ended, and whether stored rows say what their lines say."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -62,7 +62,7 @@ class JournalLines:
 
     def __init__(self, logs_dir: Path) -> None:
         self._logs_dir = logs_dir
-        self._files: OrderedDict[tuple[str, int], BufferedReader | None] = OrderedDict()
+        self._files: OrderedDict[tuple[str, int], BinaryIO | None] = OrderedDict()
 
     def __enter__(self) -> JournalLines:
         return self
@@ -80,11 +80,13 @@ class JournalLines:
 
     def _differing(self, table: pa.Table, *, whole: bool) -> Iterator[str]:
         rows, found = [], []
-        for row, place in enumerate(zip(*(table[name].to_pylist() for name in ID), strict=True)):
-            ending = None if None in place else self.ending(*place)
+        places = zip(*(table[name].to_pylist() for name in ID), strict=True)
+        for row, (run_id, shard, offset) in enumerate(places):
+            ending = None if None in (run_id, shard, offset) else self.ending(run_id, shard, offset)
             if ending is not None:
                 rows.append(row)
-                found.append(Found(Path(), *place, ending if whole else Ending(ending.row, b"", b"")))
+                ending = ending if whole else Ending(ending.row, b"", b"")
+                found.append(Found(Path(), run_id, shard, offset, ending))
         if found and not _same(table.take(rows), found):
             for row, one in zip(rows, found, strict=True):
                 if not _same(table.slice(row, 1), [one]):
@@ -101,7 +103,7 @@ class JournalLines:
         except ValueError:
             return None
 
-    def _file(self, run_id: str, shard: int) -> BufferedReader | None:
+    def _file(self, run_id: str, shard: int) -> BinaryIO | None:
         journal = (run_id, shard)
         if journal not in self._files:
             if len(self._files) >= _OPEN_AT_ONCE and (oldest := self._files.popitem(last=False)[1]) is not None:
@@ -117,7 +119,7 @@ def journal_of(logs_dir: Path, run_id: str, shard: int) -> Path | None:
     return logs_dir / run_id / "shards" / f"{shard:02d}" / "journal.jsonl"
 
 
-def _opened(logs_dir: Path, run_id: str, shard: int) -> BufferedReader | None:
+def _opened(logs_dir: Path, run_id: str, shard: int) -> BinaryIO | None:
     path = journal_of(logs_dir, run_id, shard)
     try:
         return None if path is None else path.open("rb", buffering=_BLOCK_BYTES)

@@ -54,7 +54,8 @@ def parts_of(store: ResultsStore) -> Iterator[tuple[str, Path]]:
 
 def read_contents(store: ResultsStore, lines: JournalLines) -> tuple[Contents, list[Finding]]:
     """Read every part of a store; return what the sound ones hold, and what is wrong with the others."""
-    contents, findings = Contents(), []
+    contents = Contents()
+    findings: list[Finding] = []
     for folder, path in parts_of(store):
         findings += _read_part(contents, folder, path, lines, simulated=store.simulated)
     return contents, findings

@@ -16,7 +16,7 @@ from trials.words import HARNESS_ERROR, OUTCOMES, PROVIDER_ERROR, SCORED
 _ENDED = (SCORED, PROVIDER_ERROR, HARNESS_ERROR)
 _GIVEN = ("trial_key", "model", "prompt_type", "difficulty", "task_type", "run_id")
 _SHARES = ("tool_success_rate", "coverage", "order", "execution", "recovery", "efficiency", "score", "scorer_score")
-_COUNTS = (*COSTS, "attempts", "cache_hits", "epoch", "shard", "journal_offset", "cost_usd", "ended_at")
+_COUNTS = (*COSTS, "attempts", "cache_hits", "epoch", "shard", "journal_offset", "ended_at")
 _ROUNDING = 1e-9
 
 

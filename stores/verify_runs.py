@@ -101,12 +101,12 @@ def check_runs(store: Path, journals: Journals, rows: Places) -> Iterator[Findin
         yield from _heads(run)
         for shard, path in run.journals.items():
             yield from _journal(path, journals.scanned[run.run_id, shard], rows.offsets((run.run_id, shard)), run.idle)
+    folders = {run.run_id: run.path.parent for run in journals.runs}
     for journal in rows.journals():
-        run = next((run for run in journals.runs if run.run_id == journal[0]), None)
-        path = journal_of(run.path.parent, *journal) if run else None
-        if path is not None and not path.exists():
+        gone = journal_of(folders[journal[0]], *journal) if journal[0] in folders else None
+        if gone is not None and not gone.exists():
             what = f"is gone; {len(rows.offsets(journal)):,} rows of the store came from it, and are still there"
-            yield Finding(severity=DAMAGED, path=str(path), what=what, todo="nothing; the store needs it no more")
+            yield Finding(severity=DAMAGED, path=str(gone), what=what, todo="nothing; the store needs it no more")
     yield from _missing(store, journals, rows)
 
 
@@ -141,7 +141,9 @@ def _damaged_lines(path: Path, found: Scanned, gone: list[int]) -> Finding:
     if not lost:
         return Finding(severity=NOTE, path=str(path), what=f"{what}; their rows are in the store", todo="nothing")
     what += f"; what {len(lost):,} of them said is lost, unless the store has it from elsewhere"
-    return Finding(severity=DAMAGED, path=str(path), what=what, todo="start the run again: what has no row is asked again")
+    return Finding(
+        severity=DAMAGED, path=str(path), what=what, todo="start the run again: what has no row is asked again"
+    )
 
 
 def _missing(store: Path, journals: Journals, rows: Places) -> Iterator[Finding]:

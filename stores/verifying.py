@@ -20,9 +20,10 @@ from pathlib import Path
 import orjson
 from filelock import FileLock
 
-from stores.findings import DAMAGED, REPAIR, Finding, told_as_lost, without_told
-from stores.parts import FORMS, SUFFIXES
+from stores.findings import DAMAGED, REPAIR, Finding, with_told
+from stores.parts import FORMS, SUFFIXES, read_tables
 from stores.results import SCHEMA_VERSION, ResultsStore, read_store
+from stores.run_directory import runs_in
 from stores.verify_cross import check_conversations, check_rows, check_summary
 from stores.verify_files import check_files, check_permissions
 from stores.verify_journals import JournalLines
@@ -71,15 +72,14 @@ def locked(path: Path) -> Iterator[bool]:
 
 def check_locked(path: Path, logs_dir: Path) -> Checked:
     """Check a store that the caller has locked."""
-    store, findings = head_of(path)
+    store, findings = head_of(path, logs_dir)
     if store is None:
         return Checked(path=path, findings=tuple(findings), rows=0, statuses=Counter())
     with JournalLines(logs_dir) as lines:
         contents, found = read_contents(store, lines)
     findings += [*found, *_checks(store, contents, logs_dir)]
-    told = without_told(findings, told_as_lost(path))
     rows = len(contents.places[TRIALS])
-    return Checked(path=path, findings=tuple(told), rows=rows, statuses=contents.statuses)
+    return Checked(path=path, findings=tuple(with_told(findings, path)), rows=rows, statuses=contents.statuses)
 
 
 def _checks(store: ResultsStore, contents: Contents, logs_dir: Path) -> Iterator[Finding]:
@@ -96,8 +96,8 @@ def _checks(store: ResultsStore, contents: Contents, logs_dir: Path) -> Iterator
         yield from check_permissions(run.path)
 
 
-def head_of(path: Path) -> tuple[ResultsStore | None, list[Finding]]:
-    """Return a store, as its head tells or, where that is damaged, as its parts do; and what is wrong with the head.
+def head_of(path: Path, logs_dir: Path) -> tuple[ResultsStore | None, list[Finding]]:
+    """Return a store as its head tells, or where that is damaged its parts or runs; and what is wrong with the head.
 
     Raises StoreError if nothing like a store is there.
     """
@@ -110,7 +110,7 @@ def head_of(path: Path) -> tuple[ResultsStore | None, list[Finding]]:
         reason = Finding(severity=DAMAGED, path=str(head), what=f"cannot be used: {problem}", todo=REPAIR)
         if _newer(head):
             return None, [reason]
-        return guessed(path), [reason]
+        return _guessed(path, logs_dir), [reason]
     return store, []
 
 
@@ -123,10 +123,8 @@ def _newer(head: Path) -> bool:
     return isinstance(version, int) and version > SCHEMA_VERSION
 
 
-def guessed(path: Path) -> ResultsStore | None:
-    """Return a store whose head is lost, by its parts: their form, and what most rows of the first readable one say."""
-    from stores.parts import read_tables
-
+def _guessed(path: Path, logs_dir: Path) -> ResultsStore | None:
+    """Return a store whose head is lost: in the form of its parts, of the kind that its rows say, or its runs."""
     parts = {form: sorted((path / TRIALS).glob(f"part-*{SUFFIXES[form]}")) for form in FORMS}
     form = max(FORMS, key=lambda one: len(parts[one]))
     for part in parts[form]:
@@ -136,4 +134,5 @@ def guessed(path: Path) -> ResultsStore | None:
                 return ResultsStore(path=path, simulated=bool(told), form=form)
         except StoreError:
             continue
-    return None
+    kinds = {run.spec.simulated for run in runs_in(logs_dir) if run.results_dir == path.resolve()}
+    return ResultsStore(path=path, simulated=kinds.pop(), form=form) if len(kinds) == 1 else None

@@ -19,7 +19,7 @@ from trials.rows import Row
 from trials.statistics import score_interval
 from trials.words import FAILURE, FULL, HARNESS_ERROR, OUTCOMES, PARTIAL, PENDING, PROVIDER_ERROR, SCORED
 
-COSTS = ("turns", "tool_calls", "tool_failures", "requests", "prompt_tokens", "completion_tokens")
+COSTS = ("turns", "tool_calls", "tool_failures", "requests", "prompt_tokens", "completion_tokens", "cost_usd")
 SCORES = ("coverage", "order", "execution", "recovery", "efficiency", "followed_flaw", "recovered")
 MIXED = "mixed"
 _AVERAGED = ("duration_ms", *COSTS, *SCORES)

@@ -22,7 +22,7 @@ def _cut(cycle: Cycle) -> None:
     cycle.allowed += cycle.simulator.served_since(moment - UNSYNCED_S)
     lost = cut(shim.log, shim.stash, cycle.house.roots, cycle.rng)
     shim.heal()
-    cycle.outcome.notes.append(f"lost {lost.bytes} bytes, {len(lost.names)} names: {', '.join(lost.names[:6])}")
+    cycle.outcome.notes.append(f"lost {lost.bytes} bytes, {len(lost.names)} names: {', '.join(lost.names[:40])}")
 
 
 def _once(cycle: Cycle) -> None:
