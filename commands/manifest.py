@@ -106,7 +106,10 @@ def _explained(manifest: Mapping[str, Any], inputs: Mapping[str, str], differing
     """Say which inputs have changed, where that is what a differing digest comes from."""
     if not any(name in ("asks.bank", "definition") for name in differing):
         return ""
-    changed = [f"{name} has changed" for name, known in manifest["inputs"].items() if inputs.get(name, known) != known]
+    changed = []
+    if "asks.name" in differing:
+        changed.append(f"a bank is named after its file; that was called {manifest['spec']['asks']['name']!r}")
+    changed += [f"{name} has changed" for name, known in manifest["inputs"].items() if inputs.get(name, known) != known]
     code = {"version": _version(), "commit": _commit()}
     if code != manifest["code"]:
         changed.append(f"the program was {_code(manifest['code'])}, is {_code(code)}")

@@ -68,6 +68,8 @@ def question_spec(
     if values["scorer"] or options:
         open_scorer(values["scorer"] or "normalised", options).close()  # before minutes go into a large bank
     epochs = whole("--epochs", values["epochs"] or "1", 1, MOST_EPOCHS)
+    if len(split(values["judge_model"])) > 1:
+        raise UsageError(f"--judge-model: {values['judge_model']!r} names several models; one marks")
     bank = prepare_bank(bank_source(values), banks_dir, tell)
     scorer = values["scorer"] or _fitting_scorer(bank)
     if not bank.has_targets and scorer != "none" and not values["judge_model"]:
@@ -129,7 +131,10 @@ def _template(given: str | None, scorer: str) -> tuple[str, str]:
         return "", given
     if not Path(given).is_file():
         raise UsageError(f"--template: {given!r} is neither a file nor one of {', '.join(BUILT_IN)}")
-    return _read("--template", Path(given)), Path(given).name
+    text = _read("--template", Path(given))
+    if not text.strip():
+        raise UsageError(f"--template: {given} is empty")
+    return text, Path(given).name
 
 
 def _text(flag: str, given: str) -> str:

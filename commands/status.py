@@ -135,7 +135,7 @@ def _at_rest(run: RunDirectory, view: RunView, logs_dir: Path) -> RunView:
     store = read_store(run.results_dir)
     take_in(store, logs_dir, run, lambda text: click.echo(text, err=True))
     plan = TrialPlan(run.spec, workload)
-    counts = Ledger(plan, store, run).standing().counts()
+    counts = Ledger(plan, store, run).counts()
     left = counts[PENDING] + counts[PROVIDER_ERROR]
     state, message = (FINISHED, "") if not left else _why(run, _farewell(run), started=bool(view.shards))
     return replace(

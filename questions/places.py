@@ -28,6 +28,7 @@ FORMS = {
 COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4")
 
 _IN_LOCAL, _IN_URI = re.compile(r"[*?\[]"), re.compile(r"[*\[]")  # in a URI, a question mark begins the query
+_CREDENTIALS = re.compile(r"[\w+.-]+://[^/?#]*:[^/?#]*@")
 _SAFE_IN_URI = ":/?&=%@+,;~!$'()"
 
 
@@ -47,6 +48,11 @@ def find_files(path: str, flag: str = "--questions") -> list[SourceFile]:
     A folder is searched to the bottom; in it, names that begin with a dot or an underscore and endings that are none of
     ``FORMS`` are passed over. ``**`` in a glob stands for any folders. Raises UsageError, which begins with ``flag``.
     """
+    if _CREDENTIALS.match(path):
+        raise UsageError(
+            f"{flag}: an address with keys in it would be written to the run's files; leave them out, and give those of "
+            f"S3 as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     try:
         filesystem, place, prefix = _open(path)
         found = _found(filesystem, place, f"{flag} {path}")

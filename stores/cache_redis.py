@@ -32,7 +32,7 @@ _RENEW = (
     "return redis.call('SET',KEYS[1],ARGV[1],'NX','PX',ARGV[2])"
 )
 _URL = re.compile(
-    r"(?P<scheme>rediss?(?P<cluster>\+cluster)?)://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?P<scheme>rediss?(?P<cluster>\+cluster)?)://(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?"
     r"(?P<hosts>[^/?#@]+)(?:/(?P<db>\d*))?"
 )
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>\d{1,5}))?")

@@ -93,7 +93,7 @@ def check_output(url: str, environment: Mapping[str, str]) -> None:
 
     try:
         return check_table(_target(place, environment, hasty=True))
-    except StoreError as problem:
+    except (StoreError, UsageError) as problem:
         raise UsageError(f"--output: {problem}") from None
 
 

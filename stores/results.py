@@ -108,6 +108,8 @@ class ResultsStore:
         from stores import ranking
         from stores.endings import new_results
 
+        if not (self.path / "summary.json").exists():
+            self.write_summary()  # so that, once there are rows, one that is not there has been lost
         last = ranking.last_offsets([*self.trial_parts(), *self.history_parts()])
         for run in runs:
             _keep_places(run, last)

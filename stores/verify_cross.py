@@ -75,8 +75,7 @@ def check_summary(store: ResultsStore, contents: Contents) -> Iterator[Finding]:
         known = sum(found["rows"].values()) if "digest" in found else None
     except FileNotFoundError:
         if total:
-            severity = DAMAGED if len(contents.sound[TRIALS]) > 1 else INCOMPLETE
-            yield Finding(severity=severity, path=str(path), what="is not there", todo=REPAIR)
+            yield Finding(severity=DAMAGED, path=str(path), what="is not there", todo=REPAIR)
         return
     except (OSError, ValueError) as problem:
         yield Finding(severity=DAMAGED, path=str(path), what=f"cannot be trusted: {problem}", todo=REPAIR)

@@ -114,7 +114,7 @@ class JournalLines:
 
 def journal_of(logs_dir: Path, run_id: str, shard: int) -> Path | None:
     """Return where the journal of a shard should be; None for what is no name of a run."""
-    if Path(run_id).name != run_id or "\0" in run_id:
+    if Path(run_id).name != run_id or run_id == ".." or "\0" in run_id:
         return None
     return logs_dir / run_id / "shards" / f"{shard:02d}" / "journal.jsonl"
 

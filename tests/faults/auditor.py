@@ -10,6 +10,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,8 @@ def audit_secrets(house: Path, secrets: Mapping[str, str]) -> Iterator[str]:
             continue
         text = path.read_bytes()
         if path.suffix == ".parquet":
-            try:
+            with suppress(OSError, ValueError):  # a torn temporary file: its bytes are looked at all the same
                 text += repr(pq.read_table(path).to_pylist()).encode()
-            except (OSError, ValueError):
-                pass  # a torn temporary file: its bytes have been looked at
         for name, value in secrets.items():
             if value.encode() in text:
                 yield f"the secret {name} stands in {path.relative_to(house)}"

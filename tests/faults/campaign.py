@@ -53,7 +53,8 @@ def _deal(seed: str, faults: list[Fault], place: int) -> Fault:
 
 def draw_scenario(rng: Random) -> Scenario:
     """Return what the run of a cycle does."""
-    simulator, extra = ((), FAULTY, ("--limit-qps", "40"))[rng.choices((0, 1, 2), (70, 15, 15))[0]], ()
+    simulator: tuple[str, ...] = ((), FAULTY, ("--limit-qps", "40"))[rng.choices((0, 1, 2), (70, 15, 15))[0]]
+    extra: tuple[str, ...] = ()
     shards = rng.randint(1, 3)
     if rng.random() < 0.2:
         extra += ("--cache", "sqlite:cache.db")
@@ -84,7 +85,9 @@ class Campaign:
     def __init__(self, seed: int, folder: Path) -> None:
         self.seed, self._folder = seed, folder
         self.bank = folder / "bank.jsonl"
-        sums = (f'{{"id": "q{n}", "question": "What is {n} + {n + 7}?", "answer": "{2 * n + 7}"}}' for n in range(QUESTIONS))
+        sums = (
+            f'{{"id": "q{n}", "question": "What is {n} + {n + 7}?", "answer": "{2 * n + 7}"}}' for n in range(QUESTIONS)
+        )
         self.bank.write_text("\n".join(sums) + "\n")
         self.library = build(folder) if compiler() else None
         self._references: dict[str, Reference] = {}
@@ -98,9 +101,7 @@ class Campaign:
             scenario = replace(scenario, simulator=())
         folder = self._folder / f"cycle-{number:03d}"
         reference = self._reference(scenario.kind)
-        cycle = Cycle(
-            number, fault, scenario, reference, rng=rng, folder=folder, bank=self.bank, library=self.library
-        )
+        cycle = Cycle(number, fault, scenario, reference, rng=rng, folder=folder, bank=self.bank, library=self.library)
         outcome = cycle.run()
         self.outcomes.append(outcome)
         if not outcome.complaints:
@@ -119,7 +120,7 @@ def report(outcomes: Iterable[Outcome], seed: int) -> str:
     for outcome in outcomes:
         by_fault[outcome.fault].append(outcome)
     lines = [
-        "| fault | injected | survived | resumed | failed | repeats (most) | allowed (most) | detected s | recovered s |",
+        "| fault | injected | survived | resumed | failed | most repeats | allowed | detected s | recovered s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for fault, found in sorted(by_fault.items()):

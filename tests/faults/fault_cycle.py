@@ -28,9 +28,10 @@ Strike = Callable[["Cycle"], None]
 class Fault:
     """A kind of fault. ``strike`` waits for its moment, does it, and returns once it is over or will end by itself.
 
-    ``codes`` are the exit codes the struck run may end with, None if it is killed without one. ``tampers`` says that
-    what was written is damaged afterwards, ``loses`` that everything asked so far may be gone. ``needs_shim`` and
-    ``needs_log`` name what the run must be started with; ``adapt`` may change what it does.
+    ``codes`` are the exit codes that the struck run may end with. ``tampers`` says that what was written is damaged
+    afterwards, ``loses`` that everything asked so far may be gone, ``drains`` that no request is cut off, ``unwritten``
+    that a worker may lose its last reply, which waits for a write that fails, and the one it asks for meanwhile.
+    ``needs_shim`` and ``needs_log`` name what the run must be started with; ``adapt`` may change what it does.
     """
 
     family: str
@@ -43,6 +44,7 @@ class Fault:
     needs_shim: bool = False
     needs_log: bool = False
     drains: bool = False
+    unwritten: bool = False
     adapt: Callable[[Scenario, Random], Scenario] = lambda scenario, _: scenario
 
     @property
@@ -96,7 +98,7 @@ class Cycle:
         self._reference, self._bank, self.folder = reference, bank, folder
         self.house = House(folder / "house")
         self.outcome = Outcome(number=number, fault=fault.title, scenario=_in_words(scenario))
-        self.allowed = 0 if fault.drains else scenario.in_flight
+        self.allowed = 0 if fault.drains else scenario.in_flight * (1 + fault.unwritten)
         self.struck_at = time.monotonic()
         self.lost: list[Losses] = []
         self.simulator = Simulator(scenario.simulator_options())

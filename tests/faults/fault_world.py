@@ -180,10 +180,8 @@ class Scenario:
 
     def arguments(self, bank: Path) -> tuple[str, ...]:
         """Return the command line but for where the simulator is."""
-        if self.kind.endswith("questions"):
-            what = ("--questions", str(bank), "--scorer", "numeric")
-        else:
-            what = ("--num-instances", "5")
+        questions = ("--questions", str(bank), "--scorer", "numeric")
+        what = questions if self.kind.endswith("questions") else ("--num-instances", "5")
         how = ("--shards", str(self.shards), "--max-workers", str(self.workers), "--storage-format", self.form)
         calm = ("--qps", "1000", "--stagger", "0", "--timeout", "10", "--max-attempts", "9", "--patience", "60")
         stall = () if self.stall_s is None else ("--stall-timeout", f"{self.stall_s:g}")
@@ -287,4 +285,4 @@ class Running:
 
     def open_files(self) -> int:
         """Return how many file descriptors the supervisor has open."""
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))

@@ -176,7 +176,9 @@ FAULTS = (
         for name, damage in DAMAGES.items()
         for number in (SIGKILL, SIGTERM)
     ),
-    Fault(family="files", name="run directory deleted", strike=_delete("run"), codes=frozenset({0, 1, 2, 3}), loses=True),
+    Fault(
+        family="files", name="run directory deleted", strike=_delete("run"), codes=frozenset({0, 1, 2, 3}), loses=True
+    ),
     Fault(family="files", name="results deleted", strike=_delete("results"), codes=frozenset({0, 1, 2, 3})),
     Fault(family="files", name="leftovers are garbage", strike=_leftovers, codes=KILLED),
     Fault(family="lock", name="stale", strike=_stale_locks, codes=KILLED),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import time
 from pathlib import Path
@@ -11,6 +10,9 @@ from pathlib import Path
 from fault_cycle import Cycle, Fault, Strike
 
 RESUMABLE = frozenset({0, 1, 2, 3})
+NOBODY = 1 << 30
+"""No process has this id."""
+
 HOUR_NS = 3_600_000_000_000
 
 
@@ -39,10 +41,10 @@ def _target(cycle: Cycle, whom: str) -> int | None:
 def _few_files(whom: str) -> Strike:
     def strike(cycle: Cycle) -> None:
         pid = _target(cycle, whom)
-        with contextlib.suppress(OSError, TypeError):
-            highest = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
+        with contextlib.suppress(OSError):
+            highest = max(int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir())
             limit = highest + 1 + cycle.rng.randint(-2, 2)
-            resource.prlimit(pid or 0, resource.RLIMIT_NOFILE, (limit, limit)) if pid else None
+            resource.prlimit(pid or NOBODY, resource.RLIMIT_NOFILE, (limit, limit))
 
     return strike
 
@@ -53,7 +55,7 @@ def _little_memory(whom: str) -> Strike:
         with contextlib.suppress(OSError, IndexError):
             pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
             limit = pages * resource.getpagesize() + cycle.rng.choice([0, 1 << 20, 1 << 24])
-            resource.prlimit(pid or 0, resource.RLIMIT_AS, (limit, limit)) if pid else None
+            resource.prlimit(pid or NOBODY, resource.RLIMIT_AS, (limit, limit))
 
     return strike
 

@@ -12,7 +12,7 @@ from power_cut import cut
 
 
 def _cut(cycle: Cycle) -> None:
-    """Take the power away: from one moment on nothing reaches the disk, then nobody is left, then what was loose is lost."""
+    """Take the power away: nothing reaches the disk from one moment on, and what was not safe is lost."""
     shim = cycle.shim
     assert shim is not None
     moment = time.monotonic()
@@ -66,5 +66,5 @@ FAULTS = tuple(
         tampers=True,
         adapt=_two_kinds_of_time,
     )
-    for name, strike in (("once", _once), ("once more", _once), ("twice", _twice), ("after a crash", _after_a_crash))
+    for name, strike in (("once", _once), ("once", _once), ("twice", _twice), ("after a crash", _after_a_crash))
 )

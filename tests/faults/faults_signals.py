@@ -82,7 +82,9 @@ def _shards_again_and_again(cycle: Cycle) -> None:
 def _open_files(cycle: Cycle) -> int:
     """Return the fewest files that the supervisor has open while all shards are there; 0 if it has ended."""
     with contextlib.suppress(OSError):
-        wait_for(lambda: len(cycle.running.shards()) == cycle.scenario.shards or not cycle.running.alive(), "all shards")
+        wait_for(
+            lambda: len(cycle.running.shards()) == cycle.scenario.shards or not cycle.running.alive(), "all shards"
+        )
         seen = []
         for _ in range(8):
             time.sleep(0.03)

@@ -247,6 +247,13 @@ def test_places_where_no_bank_is(in_folder):
         assert words in str(refused.value)
 
 
+def test_an_address_with_keys_is_refused_and_not_repeated():
+    for address in ("s3://key:s3cr3t@bucket/q.parquet", "abfs://:s3cr3t@account/x/*.csv"):
+        with pytest.raises(UsageError, match="^--questions: an address with keys") as refused:
+            read(address)
+        assert "s3cr3t" not in str(refused.value)
+
+
 def test_files_of_a_folder_must_have_the_same_roles(in_folder):
     write_jsonl(in_folder / "bank/a.jsonl", [{"question": "x", "answer": "1"}])
     write_jsonl(in_folder / "bank/b.jsonl", [{"Question": "x", "Answer": "1"}])

@@ -143,6 +143,9 @@ def test_a_run_is_repeated_from_its_manifest_and_refused_if_the_bank_has_changed
     refused = house.run("--from-manifest", str(manifest), code=2).stderr
     assert "asks.questions was 12, is 13" in refused
     assert "questions has changed" in refused
+    moved = bank(house.path / "moved.jsonl", sums(12))
+    refused = house.run("--from-manifest", str(manifest), "--questions", str(moved), code=2).stderr
+    assert "named after its file; that was called 'bank'" in refused
 
 
 def test_rows_go_to_a_delta_table_and_to_a_batch_file(house, simulator):
@@ -211,6 +214,8 @@ WRONG = {
     "role": (("--columns", "queston=question"), ["queston", "did you mean 'question'"]),
     "scorer": (("--scorer", "exakt"), ["exakt", "did you mean 'exact'"]),
     "template": (("--template", "nothing.j2"), ["nothing.j2", "plain"]),
+    "empty template": (("--template", "empty.j2"), ["--template", "empty.j2 is empty"]),
+    "judges": (("--judge-model", "gpt-4o-mini,kimi-k2"), ["--judge-model", "one marks"]),
     "epochs": (("--epochs", "0"), ["--epochs", "outside 1"]),
     "other kind": (("--prompt-types", "cot"), ["--prompt-types", "leave it out with --questions"]),
     "cache": (("--cache", "memcached://x"), ["--cache", "sqlite:PATH"]),
@@ -224,6 +229,7 @@ WRONG = {
 def test_what_is_wrong_is_said_in_one_line_before_anything_starts(command, house, wrong):
     arguments, words = WRONG[wrong]
     path = bank(house.path / "bank.jsonl", sums(3))
+    (house.path / "empty.j2").touch()
     ended = command("--simulate", "--model", MODEL, "--questions", str(path), *arguments, code=2)
     assert ended.stderr.count("\n") == 1
     for word in words:

@@ -16,13 +16,20 @@ CATEGORIES = ("timeout", "server_error", "")
 def _row(draw: random.Random, key: str, *, kind: str) -> dict:
     status = draw.choices(("scored", "provider_error", "harness_error"), (8, 2, 1))[0]
     made = row(key, status=status, ended_at=draw.uniform(1, 1e9), outcome=draw.choice(("full", "partial", "failure")))
-    made.update(model=draw.choice(("m", "größer", "n")), shard=None, requests=draw.randrange(5), duration_ms=draw.uniform(0, 9e4))
+    made.update(
+        model=draw.choice(("m", "größer", "n")),
+        shard=None,
+        requests=draw.randrange(5),
+        duration_ms=draw.uniform(0, 9e4),
+    )
     made.update(turns=draw.randrange(9), prompt_tokens=draw.randrange(9000), cost_usd=draw.choice((None, 0.25)))
     if status != "scored":
         made.update(error_category=draw.choice(CATEGORIES), error_message="no answer\n\0 at all")
     elif kind == "question":
         answer = "".join(draw.choices('xyz ,"seal":"sealed a/b ', k=40))
-        made.update(prompt_type="question", task_type="maths", answer=answer, target="1", score=float(draw.random() < 0.5))
+        made.update(
+            prompt_type="question", task_type="maths", answer=answer, target="1", score=float(draw.random() < 0.5)
+        )
     else:
         made.update(coverage=draw.random(), order=draw.random(), execution=draw.random(), recovery=draw.random())
     return made
@@ -34,7 +41,7 @@ def sound_store(root: Path, seed: int) -> tuple[Work, ResultsStore]:
     work = Work(root)
     store = open_store(work.results, simulated=True, form=draw.choice(("parquet", "json")))
     runs = [work.run(), work.run(num_instances=4)]
-    for step in range(draw.randint(2, 4)):
+    for _ in range(draw.randint(2, 4)):
         if draw.random() < 0.4:
             runs.append(work.run(fresh=True))
         for run in draw.sample(runs, draw.randint(1, len(runs))):

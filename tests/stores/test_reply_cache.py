@@ -296,6 +296,7 @@ def test_a_closed_cache_is_passed_by(opened):
         "redis://:s3cr3t@host:port",
         "redis://:s3cr3t@host:99999",
         "redis://:s3cr3t/@@host",
+        "redis://:a/s3cr3t@host:1",
         "redis://one:1,two:2",
         "redis+cluster://one:1,",
         "redis+cluster://:s3cr3t@one:1/3",
