@@ -16,7 +16,7 @@ from questions.checking import check_banks
 from stores.findings import ASIDE, DAMAGED, SEVERITIES, Finding
 from stores.repairing import Repaired, repair_banks, repair_store
 from stores.run_directory import BANKS, runs_in
-from stores.verifying import Checked, check_store
+from stores.verifying import Checked, check_store, is_store
 from telemetry.wording import clean
 from trials.errors import UsageError
 
@@ -30,7 +30,7 @@ def verify_results(results_dir: str | None, logs_dir: str, *, repair: bool, as_j
     began = time.monotonic()
     logs = Path(logs_dir)
     places = _places(results_dir, logs)
-    repaired = [repair_store(path, logs) for path in places] if repair else []
+    repaired = [repair_store(path, logs) for path in places if path.is_dir()] if repair else []
     checked = [check_store(path, logs) for path in places]
     banks = _banks(logs, repair=repair)
     findings = [*(one for store in checked for one in store.findings), *banks]
@@ -43,17 +43,18 @@ def verify_results(results_dir: str | None, logs_dir: str, *, repair: bool, as_j
 
 
 def _places(results_dir: str | None, logs: Path) -> list[Path]:
-    """Return the stores to check: the one that is named, or those that runs are for and that are still there."""
+    """Return the stores to check: the one that is named, or those that runs are for."""
     if results_dir is not None:
-        if not Path(results_dir).is_dir():
-            raise UsageError(f"--results-dir: {results_dir} is no directory")
-        return [Path(results_dir)]
+        path = Path(results_dir)
+        if not path.is_dir() or not is_store(path, logs):
+            inside = path / "simulated"
+            hint = f"; simulated results are in {inside}" if is_store(inside, logs) else ""
+            raise UsageError(f"--results-dir: {path}: no results store here{hint}")
+        return [path]
     places = sorted({run.results_dir for run in runs_in(logs)})
-    found = [path for path in places if path.is_dir()]
-    if not found:
-        gone = f" but {places[0]}, which is gone" if places else ""
-        raise UsageError(f"--logs-dir: no run in {logs} names a results store{gone}; name one with --results-dir")
-    return found
+    if not places:
+        raise UsageError(f"--logs-dir: no run in {logs}; name a results store with --results-dir")
+    return places
 
 
 def _banks(logs: Path, *, repair: bool) -> list[Finding]:

@@ -50,8 +50,8 @@ def find_files(path: str, flag: str = "--questions") -> list[SourceFile]:
     """
     if _CREDENTIALS.match(path):
         raise UsageError(
-            f"{flag}: an address with keys in it would be written to the run's files; leave them out, and give those of "
-            f"S3 as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"{flag}: an address with keys in it would be written to the run's files; leave them out, and give those "
+            f"of S3 as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     try:
         filesystem, place, prefix = _open(path)

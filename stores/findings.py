@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,13 +50,18 @@ def lost_lines(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def with_told(findings: Iterable[Finding], root: Path) -> Iterator[Finding]:
     """Yield findings; damage that a repair of ``root`` has given up is no longer news, and what it lost is added."""
-    told = {(known.get("path"), known.get("what")): repair for repair, known in lost_lines(root) if "what" in known}
-    always = {(known["path"], known["what"]) for _, known in lost_lines(root) if known.get("always")}
-    for path, what in sorted(always):
-        yield Finding(severity=INCOMPLETE, path=path, what=what, todo=_given_up(told[path, what]))
+    told = {(known.get("place"), known.get("what")): repair for repair, known in lost_lines(root) if "what" in known}
+    always = {(known["place"], known["what"]) for _, known in lost_lines(root) if known.get("always")}
+    for place, what in sorted(always):
+        yield Finding(severity=INCOMPLETE, path=str(root / place), what=what, todo=_given_up(told[place, what]))
     for one in findings:
-        repair = told.get((one.path, one.what)) if one.severity == DAMAGED else None
+        repair = told.get((place_of(root, one.path), one.what)) if one.severity == DAMAGED else None
         yield one if repair is None else replace(one, severity=INCOMPLETE, todo=_given_up(repair))
+
+
+def place_of(root: Path, path: str | Path) -> str:
+    """Return where a file is, seen from a store: the same however the store is called, and when all are moved."""
+    return os.path.relpath(Path(path).resolve(), root.resolve())
 
 
 def _given_up(repair: str) -> str:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -201,17 +202,17 @@ class JournalWriter:
         if not lines or self._failure is not None:
             return
         block = b"".join(lines) if len(lines) > 1 else lines[0]
+        written = 0
         try:
-            written = os.write(self._file, block)
+            while written < len(block):  # a write may take a part only, and the next one say why
+                written += os.write(self._file, memoryview(block)[written:])
         except OSError as problem:
             self._failure = StoreError(f"cannot write the journal {self.path}: {problem.strerror}")
-            return
+            written = block.rfind(b"\n", 0, written) + 1
+            with suppress(OSError):  # or the next who opens it drops the torn line
+                os.ftruncate(self._file, self._size_bytes + written)
         self._unsynced = True
         self._written_at = time.monotonic()
-        if written < len(block):
-            written = block.rfind(b"\n", 0, written) + 1
-            self._failure = StoreError(f"cannot write the journal {self.path}: the disk is full")
-            os.ftruncate(self._file, self._size_bytes + written)
         self._size_bytes += written
 
     @property

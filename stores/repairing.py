@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stores.endings import tables_of
-from stores.findings import DAMAGED, LOST, Finding, lost_lines
+from stores.findings import DAMAGED, LOST, Finding, lost_lines, place_of
 from stores.parts import CONVERSATIONS, ID, PartWriter, next_part_path, read_tables
 from stores.results import ResultsStore, rewrite
 from stores.salvage import are_conversations, salvage
@@ -45,7 +45,7 @@ class Repaired:
 
 def repair_store(path: Path, logs_dir: Path) -> Repaired:
     """Mend what can be mended. Raises UsageError while a run into the store is being worked on, StoreError."""
-    with locked(path) as held:
+    with locked(path, logs_dir) as held:
         if not held:
             raise StoreError(f"{path} cannot be locked, so it is not repaired")
         return _repair(path, logs_dir)
@@ -203,7 +203,7 @@ def _note_lost_rows(store: ResultsStore, contents: Contents, aside: Aside, done:
     done.lost_keys = [one["trial_key"] for one in new if one["lost"] == "row"]
     if done.lost_rows:
         what = f"{done.lost_rows:,} rows could not be brought back; {LOST} has the trial keys that are known"
-        aside.lost([{"path": str(store.trials_dir), "what": what, "always": True}])
+        aside.lost([{"place": TRIALS, "what": what, "always": True}])
     if new:
         aside.lost(new)
 
@@ -227,4 +227,4 @@ def _note_lost(path: Path, logs_dir: Path, aside: Aside) -> None:
     """Write down what is damaged still: from now on it is known to be lost."""
     left: list[Finding] = [one for one in check_locked(path, logs_dir).findings if one.severity == DAMAGED]
     if left:
-        aside.lost({"path": one.path, "what": one.what} for one in left)
+        aside.lost({"place": place_of(path, one.path), "what": one.what} for one in left)

@@ -81,7 +81,7 @@ def check_summary(store: ResultsStore, contents: Contents) -> Iterator[Finding]:
         yield Finding(severity=DAMAGED, path=str(path), what=f"cannot be trusted: {problem}", todo=REPAIR)
         return
     if known is not None and known > total:
-        what = f"tells of {known - total:,} rows more than there are: they are lost"
+        what = f"tells of {known - total:,} rows more than there are"
         yield Finding(severity=DAMAGED, path=str(path), what=what, todo=REPAIR)
     elif contents.damaged:
         return  # what the rest gives is another figure, and that is told already

@@ -44,7 +44,7 @@ def runs_of(logs_dir: Path, store: Path, run_ids: set[str]) -> tuple[list[RunFil
         try:
             run = open_run(path)
         except StoreError as problem:
-            what = f"cannot be read: {problem}"
+            what = f"cannot be read: {str(problem).replace(str(path), path.name)}"
             todo = "see that its rows are in the store; the same command starts the run anew"
             findings.append(Finding(severity=DAMAGED, path=str(path / "run.json"), what=what, todo=todo))
         belongs = run is not None and run.results_dir == store.resolve()

@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 from filelock import FileLock
 
-from stores.findings import DAMAGED, REPAIR, Finding, with_told
+from stores.findings import DAMAGED, INCOMPLETE, REPAIR, Finding, with_told
 from stores.parts import FORMS, SUFFIXES, read_tables
 from stores.results import SCHEMA_VERSION, ResultsStore, read_store
 from stores.run_directory import runs_in
@@ -49,14 +49,18 @@ class Checked:
 
 def check_store(path: Path, logs_dir: Path) -> Checked:
     """Check a store and what its runs in a logs directory hold. Raises StoreError if there is nothing like a store."""
-    with locked(path):
+    if not path.is_dir() and _kinds(path, logs_dir):
+        todo = "start one of them again: it makes rows of what its journals hold"
+        gone = Finding(severity=INCOMPLETE, path=str(path), what="is not there, but runs are for it", todo=todo)
+        return Checked(path=path, findings=(gone,), rows=0, statuses=Counter())
+    with locked(path, logs_dir):
         return check_locked(path, logs_dir)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of a store, if it can be had; yield whether it could."""
-    if not path.is_dir():
+def locked(path: Path, logs_dir: Path) -> Iterator[bool]:
+    """Hold the lock of a store, if it can be had; yield whether it could. Raises StoreError if there is no store."""
+    if not path.is_dir() or not is_store(path, logs_dir):
         raise StoreError(f"{path}: no results store here")
     lock = FileLock(path / ".lock", mode=0o600)
     try:
@@ -97,21 +101,26 @@ def _checks(store: ResultsStore, contents: Contents, logs_dir: Path) -> Iterator
 
 
 def head_of(path: Path, logs_dir: Path) -> tuple[ResultsStore | None, list[Finding]]:
-    """Return a store as its head tells, or where that is damaged its parts or runs; and what is wrong with the head.
-
-    Raises StoreError if nothing like a store is there.
-    """
+    """Return a store as its head tells, or where that is damaged its parts or runs; and what is wrong with the head."""
     head = path / "store.json"
     try:
         store = read_store(path)
     except StoreError as problem:
-        if not any((path / TRIALS).glob("part-*")) and not head.exists():
-            raise
         reason = Finding(severity=DAMAGED, path=str(head), what=f"cannot be used: {problem}", todo=REPAIR)
         if _newer(head):
             return None, [reason]
         return _guessed(path, logs_dir), [reason]
     return store, []
+
+
+def is_store(path: Path, logs_dir: Path) -> bool:
+    """Whether a folder is a results store, was one, or is meant to be one by a run."""
+    return (path / "store.json").exists() or any((path / TRIALS).glob("part-*")) or bool(_kinds(path, logs_dir))
+
+
+def _kinds(path: Path, logs_dir: Path) -> set[bool]:
+    """Return the kinds, simulated or not, of the runs that are for a store."""
+    return {run.spec.simulated for run in runs_in(logs_dir) if run.results_dir == path.resolve()}
 
 
 def _newer(head: Path) -> bool:
@@ -134,5 +143,5 @@ def _guessed(path: Path, logs_dir: Path) -> ResultsStore | None:
                 return ResultsStore(path=path, simulated=bool(told), form=form)
         except StoreError:
             continue
-    kinds = {run.spec.simulated for run in runs_in(logs_dir) if run.results_dir == path.resolve()}
+    kinds = _kinds(path, logs_dir)
     return ResultsStore(path=path, simulated=kinds.pop(), form=form) if len(kinds) == 1 else None

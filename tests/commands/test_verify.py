@@ -10,7 +10,7 @@ from sample_specs import spec_of
 from commands.options import run_program
 from questions.bank import BankSource, prepare_bank
 from stores.journal import JournalWriter
-from stores.results import open_store
+from stores.results import open_store, read_store
 from stores.run_directory import open_or_create
 from ultra_parallel_runner import cli
 
@@ -22,10 +22,9 @@ def place(tmp_path, monkeypatch):
     store = open_store(tmp_path / "results", simulated=True, form="parquet")
     run = open_or_create(tmp_path / "logs", spec_of(simulated=True), store.path, fresh=False)
     journal = JournalWriter(run.journal_path(1))
-    row = dict(
-        trial_key="k", status="scored", outcome="full", model="\x1b[31mm", prompt_type="optimal", difficulty="easy"
-    )
-    row |= dict(task_type="simple_task", tool_success_rate=0.8, variant="v", simulated=True, ended_at=1.0)
+    row = {"trial_key": "k", "status": "scored", "outcome": "full", "model": "m", "prompt_type": "optimal"}
+    row |= {"difficulty": "easy", "task_type": "simple_task", "tool_success_rate": 0.8, "variant": "v"}
+    row |= {"simulated": True, "ended_at": 1.0}
     journal.append({"kind": "ended", "number": 0, "row": row, "conversation": [], "detail": {}})
     journal.close()
     store.merge([run])
@@ -93,6 +92,26 @@ def test_names_in_files_reach_the_terminal_without_their_control_characters(plac
     assert "\x1b" not in said
 
 
+def test_a_store_that_is_gone_comes_back_from_its_runs(place, capsys):
+    for path in sorted((place / "results").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    code, said, _ = verify(capsys)
+    assert code == 1
+    assert "1 ended trials are not merged yet" in said
+    assert verify(capsys, "--repair")[0] == 0
+    assert len(list(read_store(place / "results").rows())) == 1
+
+
+def test_a_store_whose_folder_is_gone_is_told(place, capsys):
+    (place / "results").rename(place / "elsewhere")
+    code, said, _ = verify(capsys)
+    assert code == 0
+    assert "is not there, but runs are for it" in said
+    code, said, _ = verify(capsys, "--results-dir", "elsewhere")
+    assert code == 0
+    assert said.startswith("sound: elsewhere, 1 trials")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -108,3 +127,4 @@ def test_what_cannot_be_checked_is_a_mistake_of_use(place, capsys, arguments, wo
     assert said == ""
     assert words in wrong
     assert len(wrong.splitlines()) == 1
+    assert not (place / "logs" / ".lock").exists()

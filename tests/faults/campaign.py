@@ -42,7 +42,7 @@ def draw_fault(seed: int, number: int, faults: Sequence[Fault] = FAULTS) -> Faul
     quick = [fault for fault in faults if not fault.slow]
     slow = [fault for fault in faults if fault.slow]
     if slow and (number % SLOW_EVERY == 0 or not quick):
-        return _deal(f"{seed} slow", slow, number // SLOW_EVERY if quick else number)
+        return _deal(f"{seed} slow", slow, (number // SLOW_EVERY if quick else number) - 1)
     return _deal(f"{seed} quick", quick, number - (number // SLOW_EVERY if slow else 0) - 1)
 
 

@@ -23,7 +23,10 @@ LEFT_OUT = shutil.ignore_patterns(".git", "logs", "results", "__pycache__", ".my
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutant:
-    """A safeguard that is taken out (``text`` of ``file`` becomes ``instead``), and the faults that should miss it."""
+    """A safeguard that is taken out (``text`` of ``file`` becomes ``instead``), and the faults that should miss it.
+
+    ``also`` takes out a second one that mends what the first lets through.
+    """
 
     name: str
     file: str
@@ -31,6 +34,7 @@ class Mutant:
     instead: str
     fault: str
     cycles: int = 3
+    also: tuple[tuple[str, str, str], ...] = ()
 
 
 MUTANTS = (
@@ -51,18 +55,11 @@ MUTANTS = (
         cycles=4,
     ),
     Mutant(
-        name="a merge forgets what it has merged, and nobody removes copies",
-        file="stores/results.py",
-        text="        moved = self.tidy()\n",
-        instead="        moved = False\n",
-        fault="simulator: killed",
-        cycles=6,
-    ),
-    Mutant(
-        name="merged offsets are not looked at",
+        name="a merge takes up what it has merged already, and nobody removes the copies",
         file="stores/endings.py",
         text="                if offset > merged:\n",
-        instead="                if offset >= merged:\n",
+        instead="                if True:\n",
+        also=(("stores/results.py", "        moved = self.tidy()\n", "        moved = False\n"),),
         fault="supervisor: SIG",
         cycles=4,
     ),
@@ -105,10 +102,10 @@ def is_missed(mutant: Mutant, folder: Path) -> tuple[bool, str]:
     """Return whether the campaign fails without this safeguard, and its first complaint."""
     copy = folder / "copy"
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
-    file = copy / mutant.file
-    before = file.read_text()
-    assert before.count(mutant.text) == 1, f"{mutant.name}: {mutant.file} has changed, and this file should too"
-    file.write_text(before.replace(mutant.text, mutant.instead))
+    for name, text, instead in ((mutant.file, mutant.text, mutant.instead), *mutant.also):
+        before = (copy / name).read_text()
+        assert before.count(text) == 1, f"{mutant.name}: {name} has changed, and this file should too"
+        (copy / name).write_text(before.replace(text, instead))
     command = [sys.executable, "-m", "pytest", "tests/faults", "-m", "campaign", "-x", "--tb=short", "--seed", "3"]
     choice = ["--only-fault", mutant.fault, "--cycles", str(mutant.cycles), "--basetemp", str(folder / "temporary")]
     ended = subprocess.run([*command, *choice], cwd=copy, capture_output=True, text=True, timeout=900, check=False)

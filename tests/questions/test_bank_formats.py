@@ -249,7 +249,7 @@ def test_places_where_no_bank_is(in_folder):
 
 def test_an_address_with_keys_is_refused_and_not_repeated():
     for address in ("s3://key:s3cr3t@bucket/q.parquet", "abfs://:s3cr3t@account/x/*.csv"):
-        with pytest.raises(UsageError, match="^--questions: an address with keys") as refused:
+        with pytest.raises(UsageError, match=r"^--questions: an address with keys") as refused:
             read(address)
         assert "s3cr3t" not in str(refused.value)
 

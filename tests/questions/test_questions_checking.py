@@ -26,11 +26,10 @@ def test_a_bank_as_it_was_prepared_is_sound(bank):
     assert damaged(bank) == []
 
 
-@pytest.mark.parametrize(("was", "now"), [(b"7 + 1?", b"7 + 2?"), (b'"s1"', b'"s2"'), (b"s1s2s0", b"s1s2s1")])
+@pytest.mark.parametrize(("was", "now"), [(b"7 + 1?", b"7 + 2?"), (b'"s1"', b'"s2"')])
 def test_changed_rows_are_told(bank, was, now):
     content = bank.read_bytes()
-    if was not in content:
-        pytest.skip("not stored in this way")
+    assert was in content
     bank.write_bytes(content.replace(was, now, 1))
     assert len(damaged(bank)) == 1
 

@@ -347,7 +347,7 @@ def test_a_table_of_another_schema_is_refused_with_the_columns_named(work, store
         ):
             with pytest.raises(UsageError, match=told):
                 act(name)
-        with pytest.raises(UsageError, match="^--output: "):
+        with pytest.raises(UsageError, match=r"^--output: "):
             check_output(f"delta:{tmp_path / name}", {})
         assert DeltaTable(tmp_path / name).version() == 0
 

@@ -103,7 +103,7 @@ def test_a_deleted_middle_part_comes_back_too(work, store):
     assert findings(store) == ()
 
 
-def test_without_journals_readable_lines_and_row_groups_are_salvaged_and_the_rest_named(work, store):
+def test_without_journals_readable_lines_and_row_groups_are_salvaged_and_the_rest_named(work, store, monkeypatch):
     run = work.run()
     work.end(run, 1, *(row(f"k{n}") for n in range(6)))
     store.merge([run])
@@ -131,6 +131,8 @@ def test_without_journals_readable_lines_and_row_groups_are_salvaged_and_the_res
     before = bytes_of(store)
     assert repaired(store).lost_rows == 0
     assert bytes_of(store) == before
+    monkeypatch.chdir(store.path)
+    assert {one.severity for one in check_store(Path(), Path("../logs")).findings} == {INCOMPLETE}
 
 
 def test_what_is_lost_for_good_hides_no_new_damage(work, store):
