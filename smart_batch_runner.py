@@ -252,8 +252,8 @@ class Shard:
         """Write an event to the journal. Who comes second with an answer is recorded, and does not count."""
         if event["kind"] == "ended" and event["number"] in self._dropped:
             event = {**event, "kind": "beaten"}
-        # Under load a reply is followed at once by the trial's end or another's lines; a write of its own would let go of
-        # the interpreter's lock, which with hundreds of workers costs more than the write.
+        # Under load a reply is followed at once by the trial's end or another's lines; a write of its own would let go
+        # of the interpreter's lock, which with hundreds of workers costs more than the write.
         self._journal.append(event, soon=event["kind"] == "completion")
 
     def _ask(
@@ -341,11 +341,16 @@ def open_shard(
 
     log = open_log(run.shard_dir(number) / "shard.log", debug=order.debug, secrets=secrets_of(order, environment))
     tracer = open_tracer(order, run.spec, environment, log) if order.trace else None
+
+    def tell(text: str) -> None:
+        log.warning("%s", text)
+        feed.send("note", text=text)
+
     return Shard(
         plan=TrialPlan(run.spec, workload),
         workload=workload,
         deployment=order.deployment,
-        asking=open_asking(order, run.spec, environment, log, tracer),
+        asking=open_asking(order, run.spec, environment, log, tracer=tracer, tell=tell),
         journal=JournalWriter(run.journal_path(number)),
         feed=feed,
         log=log,

@@ -83,7 +83,7 @@ def run_aloud(values: Mapping[str, Any], count: str, make_run: Callable[[Workloa
             url = stack.enter_context(OwnSimulator(log, request.spec)).url
             deployment, judge = simulated(deployment, url), simulated(judge, url) if judge else None
         order = request.options.order(1, deployment, judge)
-        asking = open_asking(order, request.spec, environment, logging.getLogger("aloud"))
+        asking = open_asking(order, request.spec, environment, logging.getLogger("aloud"), tell=click.echo)
         stack.callback(asking.close)
         aloud = Aloud(asking)
         run = make_run(request.workload, aloud, deployment)

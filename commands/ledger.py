@@ -68,7 +68,9 @@ def open_places(request: Request) -> tuple[ResultsStore, RunDirectory]:
     for directory in (request.results_dir, request.logs_dir):
         make_directory(directory)
     store = open_store(request.results_dir, simulated=request.spec.simulated, form=request.options.storage_format)
-    run = open_or_create(request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh)
+    run = open_or_create(
+        request.logs_dir, request.spec, request.results_dir, fresh=request.options.fresh, taken=store.run_ids
+    )
     return store, run
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROLES = ("id", "question", "messages", "answer", "choices", "subject", "difficulty", "simulated_truth")
 MOST_EPOCHS = 1_000
+LABELS_CHECKED = 1_000
 _OF_WORKFLOWS = {
     "prompt_types": "--prompt-types",
     "difficulty": "--difficulty",
@@ -77,6 +78,8 @@ def question_spec(
             f"--scorer {scorer}: {bank.source} has no column of answers to mark against; name it with "
             f"--columns answer=NAME, or give --scorer none or --judge-model"
         )
+    if bank.has_targets:
+        _check_labels(bank, scorer, options)
     spec = QuestionSpec(
         bank=bank.digest,
         name=bank.name,
@@ -87,6 +90,26 @@ def question_spec(
         judge=values["judge_model"] or "",
     )
     return spec, bank.parameters
+
+
+def _check_labels(bank: Bank, scorer: str, options: Mapping[str, str]) -> None:
+    """Raise UsageError if a scorer can do nothing with one of the bank's first labels, before anything is paid for."""
+    from questions.scorers import open_scorer
+    from questions.verdicts import BAD_TARGET
+
+    marker = open_scorer(scorer, options)
+    try:
+        first = [question for question in map(bank.question, range(min(len(bank), LABELS_CHECKED))) if question.target]
+        bad = [
+            one for one in first if marker.mark(one.target or "", one.target or "", one.choices).category == BAD_TARGET
+        ]
+    finally:
+        marker.close()
+    if bad:
+        raise UsageError(
+            f"--scorer {scorer} cannot read {len(bad)} of the first {len(first)} labels, such as {bad[0].target!r} of "
+            f"question {bad[0].question_id!r}; give another scorer, or say which column is what with --columns"
+        )
 
 
 def bank_source(values: Mapping[str, Any]) -> BankSource:

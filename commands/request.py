@@ -213,7 +213,7 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         patience_s=600.0 if values["patience"] is None else number("--patience", values["patience"], 0.1, 86_400),
         transport=_transport(values["transport"] or "auto"),
         cache=_cache(values["cache"] or "off"),
-        cache_ttl_s=duration("--cache-ttl", values["cache_ttl"] or "1h"),
+        cache_ttl_s=_cache_ttl_s(values),
         max_cost_usd=max_cost(values),
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
@@ -251,6 +251,12 @@ def _cache(url: str) -> str:
         if re.search(r"//[^/@]*:[^/@]+@", url):
             raise UsageError("--cache: a password on the command line is seen by all; set REDIS_PASSWORD instead")
     return url
+
+
+def _cache_ttl_s(values: Values) -> float:
+    if values["cache_ttl"] and not values["cache"]:
+        raise UsageError("--cache-ttl goes with a cache: name it with --cache URL")
+    return duration("--cache-ttl", values["cache_ttl"] or "1h")
 
 
 def _whole_or_none(values: Values, name: str, most: int) -> int | None:

@@ -56,6 +56,8 @@ FILE_FORMS = {"csv": "csv", "md": "md", "latex": "tex", "json": "json"}
 
 def run_suites(names: str, values: Mapping[str, Any], *, dry_run: bool) -> int:
     """Run the suites one after another, then print and write their tables; return the worst exit code."""
+    if values["questions"]:
+        raise UsageError("--suite runs the tool-use benchmark; leave it out with --questions")
     wanted = names_of("--suite", names, tuple(SUITES), {"all": tuple(SUITES)})
     environment = Environment.read()
     requests = {name: resolve(_values_of(name, values), environment, need_keys=not dry_run) for name in wanted}

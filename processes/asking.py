@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import blake2b
 from threading import Event
@@ -17,12 +17,11 @@ from trials.words import Completion, Message, Trial
 if TYPE_CHECKING:
     import logging
 
-    from stores.reply_cache import ReplyCache
-
     from providers.client import ChatClient
     from providers.keys import Environment
     from providers.rate_control import Change
     from providers.rates import RateLimiter
+    from stores.reply_cache import ReplyCache
     from telemetry.attempts import Meter
     from telemetry.tracing import Tracer
     from trials.spec import RunSpec, ShardOrder
@@ -176,16 +175,24 @@ def open_tracer(order: ShardOrder, spec: RunSpec, environment: Environment, log:
 
 
 def open_asking(
-    order: ShardOrder, spec: RunSpec, environment: Environment, log: logging.Logger, tracer: Tracer | None = None
+    order: ShardOrder,
+    spec: RunSpec,
+    environment: Environment,
+    log: logging.Logger,
+    *,
+    tracer: Tracer | None = None,
+    tell: Callable[[str], None],
 ) -> Asking:
-    """Wire what a shard asks. Raises UsageError without a key, or for a cache that cannot be used."""
+    """Wire what a shard asks. ``tell`` hears, from any thread, what people should know at once.
+
+    Raises UsageError without a key, or for a cache that cannot be used.
+    """
     cache = None
     if order.cache != "off":
         from stores.reply_cache import open_cache
 
-        cache = open_cache(
-            order.cache, ttl_s=order.cache_ttl_s, warn=log.warning, password=environment.get(CACHE_PASSWORD)
-        )
+        password = environment.get(CACHE_PASSWORD)
+        cache = open_cache(order.cache, ttl_s=order.cache_ttl_s, warn=tell, password=password)
     judge = _party(order.judge, order, spec, environment, log, tracer) if order.judge else None
     return Asking(_party(order.deployment, order, spec, environment, log, tracer), judge, cache)
 

@@ -42,6 +42,8 @@ class OwnFeed:
                 self._dispatcher.ended(self._shard, numbers)
         elif kind == "progress":
             self._show(self.endings, ShardProgress.from_json({**fields["progress"], **self.endings}))
+        elif kind == "note":
+            print(fields["text"], flush=True)
         elif kind == "fatal":
             self.failure = fields["message"]
         if self._dispatcher.exhausted(self._shard):

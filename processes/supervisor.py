@@ -143,6 +143,7 @@ class Supervisor:
         self._beat_at = 0.0
         self._shown_at = 0.0
         self.draining = False
+        self._noted: set[str] = set()
 
     def interrupt(self) -> None:
         """The user wants an end: the first time drains, the second stops at once."""
@@ -221,10 +222,18 @@ class Supervisor:
             self._assign(shard, message["count"])
         elif kind == "progress":
             shard.progress = ShardProgress.from_json(message["progress"])
+        elif kind == "note":
+            self._note(message["text"])
         elif kind == "returned":
             self._hand_over(shard, message["numbers"])
         elif kind == "fatal":
             self._fail(shard, message["message"], message["everyone"])
+
+    def _note(self, text: str) -> None:
+        """Tell what a shard has to say; what several of them say, once."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._hooks.note(text)
 
     def _assign(self, shard: ShardState, count: int) -> None:
         if self.draining or shard.failure:

@@ -107,7 +107,7 @@ def _math(options: Mapping[str, str]) -> Scorer:
         raise UsageError(f"scorer math: option time_limit_s is {given!r}; it must be seconds, over 0 and up to 300")
     if find_spec("math_verify") is None:
         raise UsageError(
-            "scorer math needs the package math-verify; install it with: pip install 'math-verify[antlr4_13_2]'"
+            "scorer math needs the package math-verify; install it with: pip install 'math-verify[antlr4-13-2]'"
         )
     return MathScorer(limit_s)
 

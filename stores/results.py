@@ -68,6 +68,16 @@ class ResultsStore:
         for part in self.trial_parts():
             yield from read_part(part, names)
 
+    def run_ids(self) -> set[str]:
+        """Return the names of the runs that its rows come from."""
+        if not (parts := [*self.trial_parts(), *self.history_parts()]):
+            return set()  # before a first run, which should not wait for Arrow to be imported
+        found: set[str] = set()
+        for part in parts:
+            for table in read_tables(part, ("run_id",)):
+                found.update(table["run_id"].unique().to_pylist())
+        return found
+
     def asked(self, prompt_type: str, names: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows that count of one prompt type, as tables with the columns named."""
         import pyarrow.compute as pc

@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,8 +177,19 @@ def open_run(path: Path) -> RunDirectory:
         raise StoreError(f"{path / 'run.json'}: damaged ({problem})") from problem
 
 
-def open_or_create(logs_dir: Path, spec: RunSpec, results_dir: Path, *, fresh: bool) -> RunDirectory:
-    """Return the newest run of this spec into this store, or a new one if there is none or ``fresh`` is asked for."""
+def open_or_create(
+    logs_dir: Path,
+    spec: RunSpec,
+    results_dir: Path,
+    *,
+    fresh: bool,
+    taken: Callable[[], Container[str]] = frozenset,
+) -> RunDirectory:
+    """Return the newest run of this spec into this store, or a new one if there is none or ``fresh`` is asked for.
+
+    ``taken`` is asked, before a new one is made, which names the rows of the store bear: a run whose directory somebody
+    has deleted is another run, and its journals begin anew.
+    """
     make_directory(logs_dir)
     results_dir = results_dir.resolve()
     name = run_name(spec, results_dir)
@@ -189,7 +200,11 @@ def open_or_create(logs_dir: Path, spec: RunSpec, results_dir: Path, *, fresh: b
     if (path / "run.json").exists():
         if not fresh:
             return open_run(path)
-        path = logs_dir / _repeat_name(name, repeat + 1)
+        repeat += 1
+    known = taken()
+    while _repeat_name(name, repeat) in known:
+        repeat += 1
+    path = logs_dir / _repeat_name(name, repeat)
     make_lasting(path)
     head = {
         "schema": SCHEMA_VERSION,

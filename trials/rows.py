@@ -143,22 +143,22 @@ def variant(cell: Cell, definition: str) -> str:
 
 def condition(cell: Cell, definition: str) -> Row:
     """Return the fields of a row that are the same for every trial of a cell."""
-    return dict(
-        model=cell.model,
-        origin=cell.origin,
-        prompt_type=cell.prompt_type,
-        tool_success_rate=round(cell.tool_success_rate, 4),
-        difficulty=cell.difficulty,
-        task_type=cell.task_type,
-        severity=cell.severity,
-        tool_protocol=cell.tool_protocol,
-        temperature=cell.sampling.temperature,
-        max_tokens=cell.sampling.max_tokens,
-        max_turns=cell.max_turns,
-        seed=cell.seed,
-        variant=variant(cell, definition),
-        definition=definition,
-    )
+    return {
+        "model": cell.model,
+        "origin": cell.origin,
+        "prompt_type": cell.prompt_type,
+        "tool_success_rate": round(cell.tool_success_rate, 4),
+        "difficulty": cell.difficulty,
+        "task_type": cell.task_type,
+        "severity": cell.severity,
+        "tool_protocol": cell.tool_protocol,
+        "temperature": cell.sampling.temperature,
+        "max_tokens": cell.sampling.max_tokens,
+        "max_turns": cell.max_turns,
+        "seed": cell.seed,
+        "variant": variant(cell, definition),
+        "definition": definition,
+    }
 
 
 def build_row(

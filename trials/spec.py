@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from trials.words import Deployment, Sampling
@@ -91,11 +91,20 @@ class RunSpec:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
         """Rebuild a spec from ``to_json``'s dict. Raises KeyError, TypeError for unknown or missing fields."""
+        if "asks" not in value:
+            value = _nested(value)
         asked = dict(value["asks"])
         kind: Any = _KINDS[asked.pop("kind")]
         asks = kind(**{name: tuple(one) if name in _TUPLES else one for name, one in asked.items()})
         sampling = {model: Sampling(**one) for model, one in value["sampling"].items()}
         return cls(**{**value, "models": tuple(value["models"]), "asks": asks, "sampling": sampling})
+
+
+def _nested(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec as it is spelt now, from one of before there were question banks."""
+    names = {one.name for one in fields(WorkflowSpec)}
+    asks = {"kind": "workflow", **{name: one for name, one in value.items() if name in names}}
+    return {**{name: one for name, one in value.items() if name not in names}, "asks": asks}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,12 @@ def _jump(hours: float) -> Strike:
 
 
 def _target(cycle: Cycle, whom: str) -> int | None:
-    """Return the process to strike, None if it has gone."""
-    cycle.await_moment(most=0.7, may_be_early=False)
+    """Return the process to strike, None if it has gone; often while it still opens what it needs."""
+    if cycle.rng.random() < 0.6:
+        cycle.await_shard()
+        time.sleep(cycle.rng.uniform(0.0, 1.0))
+    else:
+        cycle.await_moment(most=0.7, may_be_early=False)
     if whom == "supervisor":
         return cycle.running.process.pid
     found = cycle.await_shard()

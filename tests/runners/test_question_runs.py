@@ -219,7 +219,9 @@ WRONG = {
     "epochs": (("--epochs", "0"), ["--epochs", "outside 1"]),
     "other kind": (("--prompt-types", "cot"), ["--prompt-types", "leave it out with --questions"]),
     "cache": (("--cache", "memcached://x"), ["--cache", "sqlite:PATH"]),
-    "ttl": (("--cache-ttl", "soon"), ["--cache-ttl", "1h"]),
+    "ttl": (("--cache", "sqlite:c.db", "--cache-ttl", "soon"), ["--cache-ttl", "1h"]),
+    "ttl alone": (("--cache-ttl", "1h"), ["--cache URL"]),
+    "labels": (("--scorer", "choice"), ["--scorer choice", "'0'"]),
     "output": (("--output", "ftp://x"), ["--output", "delta:PATH"]),
     "extra": (("--extra", "temperature=1"), ["--extra", "--temperature"]),
 }
