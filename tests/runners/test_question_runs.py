@@ -221,7 +221,6 @@ WRONG = {
     "cache": (("--cache", "memcached://x"), ["--cache", "sqlite:PATH"]),
     "ttl": (("--cache", "sqlite:c.db", "--cache-ttl", "soon"), ["--cache-ttl", "1h"]),
     "ttl alone": (("--cache-ttl", "1h"), ["--cache URL"]),
-    "labels": (("--scorer", "choice"), ["--scorer choice", "'0'"]),
     "output": (("--output", "ftp://x"), ["--output", "delta:PATH"]),
     "extra": (("--extra", "temperature=1"), ["--extra", "--temperature"]),
 }
@@ -237,6 +236,14 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_starts(command, house
     for word in words:
         assert word in ended.stderr
     assert not (house.path / "results").exists()
+
+
+def test_labels_that_a_scorer_cannot_read_are_named_before_anything_is_asked(command, house):
+    path = bank(house.path / "bank.jsonl", [{"id": "capital", "question": "Of England?", "answer": "London"}])
+    arguments = ("--simulate", "--model", MODEL, "--questions", str(path), "--scorer", "choice")
+    said = command(*arguments, code=2).stderr
+    assert "--scorer choice" in said
+    assert "'London' of question 'capital'" in said
 
 
 def test_options_of_question_banks_want_a_bank(command):
