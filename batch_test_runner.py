@@ -117,9 +117,7 @@ class TrialRunner:
     A trial's events are ``begun``, a ``completion`` per request, ``ended`` with its row and conversation.
     """
 
-    def __init__(
-        self, workload: Workload, ask: Ask, record: Record, asked: Asked, trace: Trace | None = None
-    ) -> None:
+    def __init__(self, workload: Workload, ask: Ask, record: Record, asked: Asked, trace: Trace | None = None) -> None:
         self._workload = workload
         self._ask = ask
         self._record = record

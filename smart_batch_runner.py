@@ -183,9 +183,7 @@ class Shard:
             earlier.update((number, (reply,)) for number, reply in self._asking.look_up(asked).items())
         for trial in trials:
             number = trial.number
-            yield Work(
-                trial=trial, earlier=earlier.get(number, ()), opening=openings.get(number), queued_at=now
-            )
+            yield Work(trial=trial, earlier=earlier.get(number, ()), opening=openings.get(number), queued_at=now)
 
     def _let_go(self, count: int, *, running: bool) -> None:
         """Give back trials that have not begun; if asked to, half of those that run, each after its reply in flight."""

@@ -69,7 +69,9 @@ def merge(results_dir: str | None, logs_dir: str, storage_format: str | None, co
 @cli.command()
 @click.option("--results-dir", help="Only this results store.  [default: every one that a run in --logs-dir is for]")
 @click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
-@click.option("--repair", is_flag=True, help="Mend first what can be mended; nothing is deleted, what is damaged is moved.")
+@click.option(
+    "--repair", is_flag=True, help="Mend first what can be mended; nothing is deleted, what is damaged is moved."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(results_dir: str | None, logs_dir: str, repair: bool, as_json: bool) -> int:
     """Check that results still are what was written, and say what to do where they are not."""
@@ -137,7 +139,9 @@ def compare(run_a: str, run_b: str, logs_dir: str, export: str | None, top: str)
 @click.option("--results-dir", default="results", show_default=True, help="The results store.")
 @click.option("--run", metavar="RUN", help="Only this run's rows.")
 @click.option("--logs-dir", default="logs", show_default=True, help="Where run directories are.")
-@click.option("--least", default="0.5", show_default=True, metavar="P", help="List labels at least this likely to be wrong.")
+@click.option(
+    "--least", default="0.5", show_default=True, metavar="P", help="List labels at least this likely to be wrong."
+)
 @click.option("--export", metavar="FILE", help="Write the list to a .csv, .jsonl or .parquet file, for relabelling.")
 def audit(results_dir: str, run: str | None, logs_dir: str, least: str, export: str | None) -> int:
     """List questions whose label is probably wrong: several models agree with each other, and not with it."""

@@ -131,7 +131,7 @@ def audit_journals(logs: Path, results: Path, *, whole: bool) -> Iterator[str]:
                 row, said = by_place.get((run, shard, offset)), event["row"]
                 if said["status"] == "scored" and said["trial_key"] not in scored_keys:
                     lost.append(said["trial_key"])
-                if row is not None and any(row[name] != said[name] for name in ("trial_key", "status", "coverage")):
+                if row is not None and any(row[name] != said.get(name) for name in ("trial_key", "status", "coverage")):
                     wrong.append(said["trial_key"])
     yield from _few("scored endings of a journal are in no row", lost)
     yield from _few("rows say something else than their journal line", wrong)

@@ -15,9 +15,7 @@ from trials.plan import TrialPlan
 
 
 def plan_of(instances: int, *, models: Iterable[str] = ("m",), rates: Iterable[float] = (0.8,)) -> TrialPlan:
-    return TrialPlan(
-        spec_of(models=tuple(models), tool_success_rates=tuple(rates), num_instances=instances), Numbers()
-    )
+    return TrialPlan(spec_of(models=tuple(models), tool_success_rates=tuple(rates), num_instances=instances), Numbers())
 
 
 def test_the_even_split_gives_a_remainder_to_the_first():
