@@ -2,7 +2,6 @@
 
     python benchmarks/pipeline.py                          some two minutes
     python benchmarks/pipeline.py --questions 150000       the size of the real thing
-    python benchmarks/pipeline.py --redis redis://127.0.0.1:6379 --redis redis+cluster://127.0.0.1:7000
 
 The provider is the simulator, at a mean latency of 24 ms (with which one thread reaches some 42 questions a second) and
 with 12 % failing requests. Every line is a whole command as a user gives it, results scored, stored and counted.
@@ -15,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +29,13 @@ import pyarrow.parquet as pq
 from throughput import run
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(1, str(ROOT / "tests" / "stores"))  # where Redis is started for the tests, too
 SIMULATED = ("--latency", "0.024", "--fault", "500=0.12")
 MODEL = "DeepSeek-V3-0324"
 """It has three deployments, hence as many shards as are asked for."""
 ALONE = ("--shards", "1", "--max-workers", "1")
-HEAD = (
-    f"{'configuration':<22}{'questions':>10}{'QPS':>9}{'whole':>9}{'failures':>10}"
-    f"{'calls P50/P99 ms':>18}{'hits P50/P99 ms':>17}"
-)
+TITLES = ("configuration", "questions", "QPS", "whole", "failures", "calls P50 / P99 ms", "hits P50 / P99 ms")
+HEAD = f"| {' | '.join(TITLES)} |\n{'|---' * len(TITLES)}|"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def measure(line: Line, bank: Path, url: str, folder: Path) -> str:
     """Run one configuration; return its line of the table."""
     command = [sys.executable, str(ROOT / "ultra_parallel_runner.py"), "--simulator-url", url, "--model", MODEL]
     command += ["--questions", str(bank), "--limit", str(line.questions), "--scorer", "exact", "--qps", "20000"]
-    place = folder / line.name.replace(" ", "-").replace("/", "-")
+    place = folder / line.name.replace(" ", "-").replace(",", "")
     place.mkdir()
     spent = run([*command, *line.options], place, may_fail=True)
     rows = pq.read_table(place / "results" / "simulated" / "trials")
@@ -70,11 +70,13 @@ def measure(line: Line, bank: Path, url: str, folder: Path) -> str:
     failures = 1 - pc.sum(pc.equal(rows["status"], "scored")).as_py() / line.questions
     calls = rows.filter(pc.and_(pc.equal(rows["cache_hits"], 0), pc.equal(rows["status"], "scored")))
     hits = rows.filter(pc.greater(rows["cache_hits"], 0))
-    return (
-        f"{line.name:<22}{line.questions:>10,}{rows.num_rows / (ended - began):>9,.0f}"
-        f"{line.questions / spent.seconds:>9,.0f}{failures:>10.2%}"
-        f"{_percentiles(calls, 'provider_ms'):>18}{_percentiles(hits, 'duration_ms'):>17}"
-    )
+    figures = [
+        f"{line.questions:,}",
+        f"{rows.num_rows / (ended - began):,.0f}",
+        f"{line.questions / spent.seconds:,.0f}",
+    ]
+    figures += [f"{failures:.2%}", _percentiles(calls, "provider_ms"), _percentiles(hits, "duration_ms")]
+    return f"| {' | '.join([line.name, *figures])} |"
 
 
 def _percentiles(rows: pa.Table, name: str) -> str:
@@ -84,46 +86,54 @@ def _percentiles(rows: pa.Table, name: str) -> str:
     return f"{low:.3g} / {high:.3g}"
 
 
+@contextmanager
+def provider() -> Iterator[str]:
+    """Run the simulator; give its address."""
+    command = [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes", *SIMULATED]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().decode().strip().rpartition(" ")[2]
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+@contextmanager
+def caches(folder: Path) -> Iterator[list[tuple[str, str]]]:
+    """Give the caches that can be measured here, by name and address: Redis and a cluster of six, too, if it is there."""
+    found = [("SQLite", f"sqlite:{folder / 'cache.db'}")]
+    with ExitStack() as stack:
+        if shutil.which("redis-server"):
+            from redis_servers import running_cluster, running_server
+
+            found.append(("Redis", f"redis://127.0.0.1:{stack.enter_context(running_server()).port}"))
+            found.append(("Redis Cluster", stack.enter_context(running_cluster(6)).url))
+        yield found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--questions", type=int, default=30_000, help="of the parallel and cached runs")
-    parser.add_argument("--shards", type=int, default=2, help="of the parallel and cached runs")
-    parser.add_argument("--workers", type=int, default=128, help="threads in flight at once")
-    parser.add_argument(
-        "--redis", action="append", default=[], metavar="URL", help="a Redis to measure too; repeatable"
-    )
+    parser.add_argument("--questions", type=int, default=40_000, help="of the parallel and cached runs")
+    parser.add_argument("--shards", type=int, default=2, help="of the cached runs; the parallel one has one")
+    parser.add_argument("--workers", type=int, default=128, help="threads of a shard")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, provider() as url, caches(Path(name)) as stores:
         folder = Path(name)
         bank = folder / "questions.parquet"
         write_bank(bank, given.questions)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "simulator", "--port", "0", "--until-stdin-closes", *SIMULATED],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert server.stdin is not None
-        assert server.stdout is not None
-        url = server.stdout.readline().decode().strip().rpartition(" ")[2]
-        many = ("--max-workers", str(given.workers), "--shards", str(given.shards), "--stagger", "0")
+        threads = ("--max-workers", str(given.workers))
+        shards = (*threads, "--shards", str(given.shards), "--stagger", "0")
         lines = [
             Line(name="single thread", questions=400, options=(*ALONE, "--max-attempts", "1")),
-            Line(name="parallel", questions=given.questions, options=(*many,)),
+            Line(name="parallel", questions=given.questions, options=(*threads, "--shards", "1")),
         ]
-        for url_of_cache in (f"sqlite:{folder / 'cache.db'}", *given.redis):
-            kind = url_of_cache.partition(":")[0]
-            cached = (*many, "--cache", url_of_cache)
-            lines.append(Line(name=f"parallel, into {kind}"[:21], questions=given.questions, options=cached))
-            lines.append(Line(name=f"cached, {kind}"[:21], questions=given.questions, options=cached))
-        try:
-            print(f"{os.cpu_count()} cores, shared with the provider\n{HEAD}", flush=True)
-            for line in lines:
-                print(measure(line, bank, url, folder), flush=True)
-        finally:
-            server.stdin.close()
-            server.wait(10)
+        for kind, place in stores:
+            cached = (*shards, "--cache", place)
+            lines.append(Line(name=f"parallel, fills {kind}", questions=given.questions, options=cached))
+            lines.append(Line(name=f"cached, {kind}", questions=given.questions, options=cached))
+        print(f"{os.cpu_count()} cores, shared with the provider\n\n{HEAD}", flush=True)
+        for line in lines:
+            print(measure(line, bank, url, folder), flush=True)
 
 
 if __name__ == "__main__":
