@@ -99,7 +99,7 @@ def provider() -> Iterator[str]:
 
 @contextmanager
 def caches(folder: Path) -> Iterator[list[tuple[str, str]]]:
-    """Give the caches that can be measured here, by name and address; Redis, and a cluster of six, if it is installed."""
+    """Give the caches that can be measured here, by name and address; a cluster has six shards."""
     found = [("SQLite", f"sqlite:{folder / 'cache.db'}")]
     with ExitStack() as stack:
         if shutil.which("redis-server"):
