@@ -84,6 +84,9 @@ _HOW = (
     ),
     click.option("--hedge", is_flag=True, help="In the tail, try slow trials on a second deployment as well."),
     click.option("--timeout", metavar="S", help="Seconds per HTTP attempt.  [default: the catalog's, 150]"),
+    click.option(
+        "--stall-timeout", metavar="S", help="Seconds of silence after which a shard is replaced.  [default: 30]"
+    ),
     click.option("--transport", metavar="NAME", help="auto, curl or requests.  [default: auto: curl where it is]"),
     click.option(
         "--cache", metavar="URL", help="off, sqlite:PATH, redis://HOST:PORT or redis+cluster://.  [default: off]"
@@ -159,6 +162,9 @@ def run_program(command: click.Command, arguments: Sequence[str] | None = None) 
         code = complain(str(problem), problem)
     except RunnerError as problem:
         code = complain(str(problem), problem, code=EXIT_UNSCORED)
+    except Exception as problem:  # a disk, memory or descriptors at their end, or a mistake of this program
+        text = f"{type(problem).__name__}: {problem}; what was answered is kept, the same command goes on"
+        code = complain(f"{text} (DEBUG_LOG=true shows where)", problem, code=EXIT_UNSCORED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

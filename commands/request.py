@@ -215,6 +215,7 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         cache=_cache(values["cache"] or "off"),
         cache_ttl_s=_cache_ttl_s(values),
         max_cost_usd=max_cost(values),
+        stall_timeout_s=_number_or_none(values, "stall_timeout", 1.0, 86_400) or 30.0,
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
         **_metrics(values),
@@ -264,7 +265,7 @@ def _whole_or_none(values: Values, name: str, most: int) -> int | None:
 
 
 def _number_or_none(values: Values, name: str, low: float, high: float) -> float | None:
-    return None if values[name] is None else number(f"--{name}", values[name], low, high)
+    return None if values[name] is None else number(f"--{name.replace('_', '-')}", values[name], low, high)
 
 
 def _setting(

@@ -31,7 +31,8 @@ from trials.words import SCORED
 
 SCHEMA_VERSION = 1
 BUSY_S = 0.0005
-"""Lines that follow each other so quickly need no write each: what a killed process loses is a millisecond's worth."""
+"""Lines that follow each other so quickly need no write each: a killed process loses a millisecond's worth,
+and at most what came since the last ``sync`` if they have just ceased to come."""
 
 _CRC_BYTES = len(b',"crc":"00000000"}\n')
 _BLOCK_BYTES = 1 << 18

@@ -60,8 +60,7 @@ def _short_writes(cycle: Cycle) -> None:
     """Some writes take half of what they are given, which POSIX allows at any time."""
     assert cycle.shim is not None
     cycle.await_moment()
-    cycle.shim.set(calls=WRITE, error=errno.EIO, skip=1 << 30, remaining=FOR_EVER, shorten=0)
-    cycle.shim.set(skip=0, shorten=cycle.rng.randint(1, 6), remaining=1)
+    cycle.shim.set(calls=WRITE, error=errno.EIO, skip=1 << 30, remaining=FOR_EVER, shorten=cycle.rng.randint(1, 6))
     time.sleep(0.5)
     cycle.shim.heal()
     _note(cycle)

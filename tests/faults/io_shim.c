@@ -133,7 +133,7 @@ static int fails(int call) {
 static ssize_t share(int fd, size_t count) {
     if (control == NULL || !ours(fd)) return (ssize_t)count;
     freeze();
-    if ((control->calls & WRITE) && count > 1 && control->skip <= 0 && control->remaining != 0
+    if ((control->calls & WRITE) && count > 1 && control->shorten > 0
         && __atomic_sub_fetch(&control->shorten, 1, __ATOMIC_SEQ_CST) >= 0) {
         __atomic_add_fetch(&control->failed, 1, __ATOMIC_SEQ_CST);
         return (ssize_t)(count / 2);
