@@ -68,7 +68,7 @@ def draw_scenario(rng: Random) -> Scenario:
         latency_s=round(rng.uniform(0.08, 0.15), 3),
         simulator=simulator,
         extra=extra,
-        stall_s=3.0 if has_stall_option() else None,
+        stall_s=8.0 if has_stall_option() else None,
     )
 
 
