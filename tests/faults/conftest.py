@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from campaign import Campaign, report
 
-CYCLES = 25
+CYCLES = 10
 OPTIONS = {
     "cycles": (int, CYCLES, f"How many cycles; {CYCLES} in CI, 500 at night."),
     "seed": (int, 1, "Decides the faults, their moments and the runs they meet."),

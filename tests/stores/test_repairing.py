@@ -22,7 +22,7 @@ from stores.results import open_store, read_store
 from stores.verifying import check_store
 from trials.errors import StoreError, UsageError
 
-CYCLES = int(os.environ.get("VERIFY_CYCLES", "40")) // 2
+CYCLES = int(os.environ.get("VERIFY_CYCLES", "16")) // 2
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

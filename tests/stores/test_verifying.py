@@ -18,7 +18,7 @@ from stores.results import open_store
 from stores.verifying import check_store
 from trials.errors import StoreError
 
-CYCLES = int(os.environ.get("VERIFY_CYCLES", "40"))
+CYCLES = int(os.environ.get("VERIFY_CYCLES", "16"))
 
 
 @pytest.fixture(params=["parquet", "json"])
