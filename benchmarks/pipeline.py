@@ -115,7 +115,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--questions", type=int, default=40_000, help="of the parallel and cached runs")
     parser.add_argument("--shards", type=int, default=2, help="of the cached runs; the parallel one has one")
-    parser.add_argument("--workers", type=int, default=128, help="threads of a shard")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=300,
+        help="threads of a shard; one that backs off after a failure holds no request",
+    )
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name, provider() as url, caches(Path(name)) as stores:
         folder = Path(name)
