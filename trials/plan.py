@@ -40,9 +40,10 @@ class TrialPlan:
         self._workload = workload
         self.groups = tuple(_numbered(workload.groups(spec)))
         self._starts = [group.first for group in self.groups]
+        self._planned = self.groups[-1].numbers.stop if self.groups else 0
 
     def __len__(self) -> int:
-        return self.groups[-1].numbers.stop if self.groups else 0
+        return self._planned
 
     def cells(self) -> Iterator[tuple[Cell, int]]:
         """Yield every cell of the plan, in order, and how many trials it has."""
@@ -51,8 +52,8 @@ class TrialPlan:
 
     def trial(self, number: int) -> Trial:
         """Return the trial with this number. Raises IndexError outside the plan."""
-        if not 0 <= number < len(self):
-            raise IndexError(f"trial {number} is outside the plan of {len(self)}")
+        if not 0 <= number < self._planned:
+            raise IndexError(f"trial {number} is outside the plan of {self._planned}")
         return self._workload.trial(self.groups[bisect_right(self._starts, number) - 1], number)
 
 
