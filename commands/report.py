@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +18,7 @@ from commands.options import EXIT_SCORED
 from commands.values import name_of
 from stores.parts import CONVERSATIONS, part_paths, read_part
 from stores.results import ResultsStore
-from stores.run_directory import RunDirectory, runs_in
+from stores.run_directory import RunDirectory, runs_in, whole_file
 from telemetry.exports import Table, export
 from telemetry.report.conversations import Said, Shortlist, pack
 from telemetry.report.facts import Facts
@@ -165,14 +163,8 @@ def _write(out: str, write: Callable[[BinaryIO], None]) -> None:
         return
     path = Path(out)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-            Path(name).chmod(0o600)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with whole_file(path) as file:
+            write(file)
     except OSError as problem:
         raise UsageError(f"{path} cannot be written ({problem.strerror}); name a file elsewhere") from problem
     click.echo(f"report    {path} ({_megabytes(path)})", err=True)

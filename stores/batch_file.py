@@ -10,8 +10,6 @@ it. What stays in memory is a byte a row.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from stores.parts import CONVERSATIONS, ID, part_paths, read_tables
-from stores.run_directory import sync_directory
+from stores.run_directory import whole_file
 from trials.rows import Row
 from trials.words import SCORED
 
@@ -50,19 +48,10 @@ def write_batch_file(path: Path, rows: IO[bytes], store: Path) -> int:
     for a conversation part that cannot be read, OSError if the file cannot be written.
     """
     count = 0
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for line in _lines(rows, store):
-                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with whole_file(path) as file:
+        for line in _lines(rows, store):
+            file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            count += 1
     return count
 
 

@@ -16,9 +16,10 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -35,11 +36,21 @@ _PATIENCE_S = 0.5
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step (temporary file, fsync, rename), so that readers see the old or the new whole."""
+    """Replace a file in one step, so that readers see the old or the new whole."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file, for the user alone, that takes this name in one step (fsync, rename) once the block has ended well.
+
+    If it has not, nothing of it is left, and what had the name still has it. Raises OSError.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
