@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from providers.endpoints import host_problem, spelling_problem
 from providers.keys import Secret
 from providers.transport import USER_AGENT
 
@@ -26,16 +27,7 @@ _AGAIN = (408, 425, 429)
 
 def webhook_problem(url: str) -> str:
     """Say what is wrong with an address, or return an empty string. The answer never quotes it."""
-    try:
-        parts = urlsplit(url)
-        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in ("http", "https") or not has_host:
-        return "must start with http:// or https:// and name a host"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must not hold blanks, control or non-ASCII characters"
-    return ""
+    return host_problem(url) or spelling_problem(url)
 
 
 def host_of(url: Secret) -> str:
