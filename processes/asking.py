@@ -232,7 +232,7 @@ def _party(
         deployment=deployment,
         key=key,
         limiter=limiter,
-        transport=open_transport(order.transport),
+        transport=open_transport(order.transport, every_header=order.debug),
         observe=tracer.watching(meter.seen) if tracer else meter.seen,
         patience_s=order.patience_s,
     )

@@ -5,6 +5,10 @@ over TLS instead of 54) where a connection carries one request at a time, so HTT
 sessions between handles saved nothing, since each keeps its connection. A handle reads the CA bundle once: 4 ms and
 0.8 MB with certifi's; a directory of hashed files, as in REQUESTS_CA_BUNDLE=/etc/ssl/certs, makes that next to nothing.
 
+Headers are read while they may say something: a callback into Python for each of their lines costs more than the body
+does (docs/performance.md). A connection's first reply is read whole, and so is every reply for ``ATTENTIVE_S`` after any
+thread was told anything but a plain 200. In between a reply has no headers, but for those that libcurl keeps by itself.
+
 Proxies come from the usual variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), looked up when a thread turns to
 another URL. There are no cookies, no redirects and no ``.netrc`` unless libcurl is told so, and it is not.
 
@@ -18,6 +22,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, local
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -38,7 +43,11 @@ from providers.transport import (
 )
 from trials.errors import ProviderError
 
+ATTENTIVE_S = 60.0
+"""For how long headers are read after a reply that was not a plain 200."""
+
 _TOO_LARGE = 100  # CURLE_TOO_LARGE: libcurl's own limits on headers; pycurl has no name for it
+_PLAIN_STATUS = 200
 _PLAIN_WORDS: dict[int | str, str] = {
     pycurl.E_COULDNT_RESOLVE_HOST: failures.UNKNOWN_HOST,
     pycurl.E_GOT_NOTHING: failures.NO_REPLY,
@@ -50,8 +59,9 @@ _PLAIN_WORDS: dict[int | str, str] = {
 class CurlTransport:
     """Sends from any number of threads. See the ``Transport`` protocol."""
 
-    def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
+    def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES, every_header: bool = False) -> None:
         self._max_reply_bytes = max_reply_bytes
+        self._attention = _Attention(until=float("inf") if every_header else 0.0)
         self._own = _Own()
         self._lock = Lock()
         # Weak: the handle of a thread that ends is closed with it.
@@ -72,17 +82,32 @@ class CurlTransport:
                 line.close()
 
     def _new_line(self) -> _Line:
-        line = self._own.line = _Line(self._max_reply_bytes)
+        line = self._own.line = _Line(self._max_reply_bytes, self._attention)
         with self._lock:
             self._lines.add(line)
         return line
 
 
+class _Attention:
+    """Until when the threads of a transport read headers, on the monotonic clock."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+    def stir(self) -> None:
+        self.until = max(self.until, monotonic() + ATTENTIVE_S)
+
+
 class _Line:
     """One thread's handle. What stays the same from one request to the next is set once."""
 
-    def __init__(self, max_reply_bytes: int) -> None:
+    def __init__(self, max_reply_bytes: int, attention: _Attention) -> None:
         self._max_reply_bytes = max_reply_bytes
+        self._attention = attention
+        self._reads_head = False
+        self._fresh = True
         self._url = ""
         self._headers: Mapping[str, str] = {}
         self._timeout_s = 0.0
@@ -91,7 +116,6 @@ class _Line:
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._handle = _new_handle()
-        self._handle.setopt(pycurl.HEADERFUNCTION, self._take_head)
         self._handle.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def exchange(self, request: HttpRequest, timeout_s: float) -> HttpReply:
@@ -99,10 +123,15 @@ class _Line:
         try:
             self._aim(request, timeout_s)
             handle.setopt(pycurl.POSTFIELDS, request.body)
+            self._listen(self._fresh or monotonic() < self._attention.until)
             handle.perform()
             status = handle.getinfo(pycurl.RESPONSE_CODE)
-            return HttpReply(status=status, headers=_parsed(self._head), body=b"".join(self._body))
+            self._fresh = False
+            if status != _PLAIN_STATUS:
+                self._attention.stir()
+            return HttpReply(status=status, headers=self._headers_read(status), body=b"".join(self._body))
         except pycurl.error as error:
+            self._fresh = True
             raise self._failure(error, timeout_s) from None
         finally:
             self._head, self._head_bytes = [], 0
@@ -143,6 +172,29 @@ class _Line:
         if timeout_s != self._timeout_s:
             handle.setopt(pycurl.TIMEOUT_MS, max(1, round(timeout_s * 1000)))
             self._timeout_s = timeout_s
+
+    def _listen(self, to_headers: bool) -> None:
+        if to_headers != self._reads_head:
+            self._reads_head = to_headers
+            if to_headers:
+                self._handle.setopt(pycurl.HEADERFUNCTION, self._take_head)
+            else:
+                self._handle.unsetopt(pycurl.HEADERFUNCTION)
+
+    def _headers_read(self, status: int) -> dict[str, str]:
+        if self._reads_head:
+            return _parsed(self._head)
+        if self._handle.getinfo(pycurl.HEADER_SIZE) > MAX_HEADER_BYTES:
+            raise failures.broken(self._url, failures.LONG_HEADERS)
+        return {} if status == _PLAIN_STATUS else self._headers_kept()
+
+    def _headers_kept(self) -> dict[str, str]:
+        """Return what libcurl has kept of headers that nobody read: enough for a retry and for an error's words."""
+        get = self._handle.getinfo
+        kept = {"content-type": get(pycurl.CONTENT_TYPE), "location": get(pycurl.REDIRECT_URL)}
+        if wait_s := get(pycurl.RETRY_AFTER):
+            kept["retry-after"] = str(wait_s)
+        return {name: value for name, value in kept.items() if value}
 
     def _take_head(self, line: bytes) -> int | None:
         self._head_bytes += len(line)
@@ -191,6 +243,8 @@ def _new_handle() -> Any:
     handle.setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)  # a proxy that tunnels is not shown the key
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(CONNECT_TIMEOUT_S * 1000))
     handle.setopt(pycurl.TCP_KEEPALIVE, 1)  # routers forget connections on which a model thinks in silence
+    # Since 8.16, libcurl also remembers for 30 s that a name was not known: a hiccup would cost every attempt until then.
+    handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
     handle.setopt(pycurl.USERAGENT, USER_AGENT)
     handle.setopt(pycurl.ACCEPT_ENCODING, "")  # all that this libcurl can unpack
     bundle = ca_bundle()

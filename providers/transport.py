@@ -39,7 +39,10 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpReply:
-    """A whole reply; header names are in lower case. A provider may quote the key, so the repr leaves the body out."""
+    """A whole reply; header names are in lower case. A provider may quote the key, so the repr leaves the body out.
+
+    Where nothing is amiss, a transport need not read the headers of every reply, unless it was opened for that.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -85,15 +88,18 @@ class Transport(Protocol):
         ...
 
 
-def open_transport(name: str = "auto") -> Transport:
-    """Return a transport, one of ``TRANSPORTS``. Raises UsageError if it is not installed or there is none such."""
+def open_transport(name: str = "auto", *, every_header: bool = False) -> Transport:
+    """Return a transport, one of ``TRANSPORTS``; ``every_header`` asks for the headers of every reply.
+
+    Raises UsageError if it is not installed or there is none such.
+    """
     if name not in TRANSPORTS:
         raise UsageError(f"there is no transport {name!r}; choose one of {', '.join(TRANSPORTS)}")
     check_installed(name)
     if name != "requests" and find_spec("pycurl"):
         from providers.curl_transport import CurlTransport
 
-        return CurlTransport()
+        return CurlTransport(every_header=every_header)
     from providers.requests_transport import RequestsTransport
 
     return RequestsTransport()

@@ -163,7 +163,7 @@ def test_tunnel_through_a_proxy_is_not_shown_the_key(
     with secured("models.invalid", authority=authority) as server:
         server.say(200, {"fine": 1}, headers={"x-from": "server"})
         provider.script.append(tunnel_to(server.listener.getsockname()[1]))
-        transport = open_transport(transport_name)
+        transport = open_transport(transport_name, every_header=True)
         for _ in range(2):
             reply = post(transport, "https://models.invalid")
             assert (reply.body, reply.headers["x-from"], "x-proxy" in reply.headers) == (
