@@ -35,6 +35,9 @@ from trials.words import (
 if TYPE_CHECKING:
     from commands.aloud import Aloud
 
+KILLED_PROCESS = "KilledProcess"
+"""The error category of a trial that is not run any more since its process always dies of it."""
+
 AHEAD_S = 0.2
 """For how long the work that waits should last."""
 
@@ -60,13 +63,14 @@ class Work:
     """A trial to run, and when it was handed out.
 
     ``earlier`` are the completions it already has, from an earlier process or from the cache; ``opening`` is its first
-    request, if that had to be made to look into the cache.
+    request, if that had to be made to look into the cache. A trial that is ``set_aside`` is not run: that is why.
     """
 
     trial: Trial
     earlier: tuple[Completion, ...] = ()
     opening: Opening | None = None
     queued_at: float = 0.0
+    set_aside: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,10 @@ class TrialRunner:
         cost = Cost(started_at=time.time(), cost_usd=0.0 if self._asked.priced else None)
         cost.queue_ms = max(0.0, (cost.started_at - work.queued_at) * 1000) if work.queued_at else 0.0
         self._record({"kind": "begun", "number": trial.number, "trial_key": trial.trial_key})
+        if work.set_aside:
+            for completion in work.earlier:
+                cost.add(completion)
+            return self._end(trial, cost, HARNESS_ERROR, KILLED_PROCESS, work.set_aside)
         try:
             marked = self._workload.run(trial, self._chat(work, cost, ask), work.opening)
         except Drained:

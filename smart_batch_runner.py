@@ -8,6 +8,11 @@ off one deployment's share of a run and merges its own journal:
 
 from __future__ import annotations
 
+from commands.signals import heeding, leave_quietly
+
+if __name__ == "__main__":
+    leave_quietly()  # before all that takes time to import
+
 import os
 import queue
 import signal
@@ -160,6 +165,8 @@ class Shard:
         if kind == "assign":
             self._pool.add(self._work_of(message["trials"], message["begun"]))
             self._wanted_at = 0.0
+        elif kind == "set_aside":
+            self._pool.add(self._set_aside(message["reasons"], message["begun"]))
         elif kind == "recall":
             self._let_go(message["count"], running=message["running"])
         elif kind == "drop":
@@ -169,6 +176,8 @@ class Shard:
             self._finishing = True
         elif kind == "drain":
             self._drain_asked = True
+        elif kind == "lease":
+            self._asking.granted(message["scope"], message["grant"])
 
     def _work_of(self, numbers: Sequence[int], begun: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Work]:
         """Yield what was handed out, with the completions it has from an earlier process or from the cache."""
@@ -184,6 +193,14 @@ class Shard:
         for trial in trials:
             number = trial.number
             yield Work(trial=trial, earlier=earlier.get(number, ()), opening=openings.get(number), queued_at=now)
+
+    def _set_aside(
+        self, reasons: Mapping[str, str], begun: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> Iterator[Work]:
+        """Yield trials that end without being run, with what was paid for them."""
+        for number, reason in reasons.items():
+            earlier = tuple(map(Completion.from_json, begun.get(number, ())))
+            yield Work(trial=self._plan.trial(int(number)), earlier=earlier, set_aside=reason)
 
     def _let_go(self, count: int, *, running: bool) -> None:
         """Give back trials that have not begun; if asked to, half of those that run, each after its reply in flight."""
@@ -344,11 +361,14 @@ def open_shard(
         log.warning("%s", text)
         feed.send("note", text=text)
 
+    def lease(scope: str, report: dict[str, Any]) -> None:
+        feed.send("lease", scope=scope, report=report)
+
     return Shard(
         plan=TrialPlan(run.spec, workload),
         workload=workload,
         deployment=order.deployment,
-        asking=open_asking(order, run.spec, environment, log, tracer=tracer, tell=tell),
+        asking=open_asking(order, run.spec, environment, log, tracer=tracer, tell=tell, lease=lease),
         journal=JournalWriter(run.journal_path(number)),
         feed=feed,
         log=log,
@@ -405,9 +425,8 @@ def serve_alone(values: dict[str, Any], name: str | None) -> int:
             signal_number = number
             shard.drain()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, interrupted)
-        code = shard.serve()
+        with heeding(interrupted):
+            code = shard.serve()
         return alone.finish(code, feed.failure, signal_number)
 
 

@@ -9,6 +9,11 @@ The same command resumes an interrupted run, and asks nothing if it is finished.
 
 from __future__ import annotations
 
+from commands.signals import leave_quietly
+
+if __name__ == "__main__":
+    leave_quietly()  # before all that takes time to import
+
 from typing import Any
 
 import click

@@ -250,6 +250,9 @@ class House:
     def replay(self, shard: int, held: Any, since: int) -> Replay:
         return Replay({}, {})
 
+    def unended(self, shard: int, held: Any, since: int) -> dict[int, int]:
+        return {}
+
     def note(self, text: str) -> None:
         pass
 

@@ -282,12 +282,13 @@ def row(name: str, version: str, figures: Figures, mine: Figures) -> str:
     return " | ".join(parts) + f" | {figures.samples:,} |"
 
 
-def compare(bench: Bench, in_flight: int, only: str, venvs: Path) -> None:
-    """Print the table, row by row."""
+def compare(bench: Bench, in_flight: int, only: str, venvs: Path) -> dict[str, Figures]:
+    """Print the table, row by row, and return its figures by program."""
     ideal = in_flight / bench.latency_ms * 1000
     print(f"{in_flight} in flight, {bench.latency_ms:g} ms: at most {ideal:,.0f} samples/s\n\n{HEAD}", flush=True)
     mine = bench.figures(ours(in_flight))
     print(row("**this runner**", "", mine, mine), flush=True)
+    found = {"this runner": mine}
     for peer in PEERS:
         if only.lower() not in peer.name.lower():
             continue
@@ -299,6 +300,8 @@ def compare(bench: Bench, in_flight: int, only: str, venvs: Path) -> None:
             print(f"| {peer.name} | {version} | {problem} | | | | | | |", flush=True)
         else:
             print(row(peer.name, version, figures, mine), flush=True)
+            found[peer.name] = figures
+    return found
 
 
 def main() -> None:
@@ -312,6 +315,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="runs at either size, of which the median counts")
     default = Path(tempfile.gettempdir()) / "ultra-parallel-runner-peers"
     parser.add_argument("--venvs", type=Path, default=default, help="where the peers' virtualenvs are kept")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the table as well (needs matplotlib)")
     options = parser.parse_args()
     bench = Bench(
         few=3 * options.in_flight,
@@ -320,7 +324,12 @@ def main() -> None:
         repeats=options.repeats,
         latency_ms=options.latency_ms,
     )
-    compare(bench, options.in_flight, options.only, options.venvs.expanduser().resolve())
+    found = compare(bench, options.in_flight, options.only, options.venvs.expanduser().resolve())
+    if options.plot:
+        from throughput_plot import save_plot
+
+        title = f"{options.in_flight} in flight, {options.latency_ms:g} ms, 2 cores shared with the server"
+        save_plot(found, title.replace("2 cores", f"{os.cpu_count()} cores"), options.plot)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``--max-cost`` and ``--notify``: what may end a run early, and who hears of its end."""
+"""``--max-cost``, ``--deadline`` and ``--notify``: what may end a run early, and who hears of its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from commands.values import number
+from commands.values import duration, number
 from trials.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,12 @@ def max_cost(values: Values) -> float | None:
     if usd <= 0:
         raise UsageError(f"--max-cost: {text} is not above 0; give US dollars, such as 2.50")
     return usd
+
+
+def deadline_s(values: Values) -> float | None:
+    """Return after how many seconds nothing more is to begin."""
+    text = values["deadline"]
+    return None if text is None else duration("--deadline", text)
 
 
 def priced(entry: Entry, environment: Environment) -> Entry:

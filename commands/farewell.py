@@ -16,8 +16,9 @@ import click
 from commands.budget import Budget
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request
+from commands.signals import interruption_in
 from stores.run_directory import RunDirectory
-from telemetry.notify import BUDGET, FAILED, FINISHED, INTERRUPTED, UNSCORED, ending
+from telemetry.notify import FAILED, FINISHED, INTERRUPTED, UNSCORED, ending
 from trials.errors import RunnerError
 
 DONE = "DONE"
@@ -27,21 +28,25 @@ _KILLED_FROM = 128
 class Farewell:
     """One start of a run; a context manager within its lock. ``post`` belongs behind it: it may take ten seconds."""
 
-    def __init__(self, request: Request, directory: RunDirectory, budget: Budget) -> None:
+    def __init__(self, request: Request, directory: RunDirectory) -> None:
         self._request = request
         self._directory = directory
-        self._budget = budget
+        self._budget: Budget | None = None
         self._began_at = time.monotonic()
         self._counts: Mapping[str, int] = {}
         self._ending: dict[str, Any] | None = None
         (directory.path / DONE).unlink(missing_ok=True)
 
+    def spends_from(self, budget: Budget) -> None:
+        """Take note of what knows the cost of the run."""
+        self._budget = budget
+
     def standing(self, counts: Mapping[str, int]) -> None:
         """Take note of how many trials have each status."""
         self._counts = counts
 
-    def ended(self, counts: Mapping[str, int], exit_code: int, *, over_budget: bool) -> None:
-        """Take note of how the run ended."""
+    def ended(self, counts: Mapping[str, int], exit_code: int, *, bound: str) -> None:
+        """Take note of how the run ended; ``bound`` names the outcome if a bound ended it."""
         self.standing(counts)
         if exit_code == EXIT_SCORED:
             outcome = FINISHED
@@ -50,7 +55,7 @@ class Farewell:
         elif exit_code == EXIT_NOT_STARTED:
             outcome = FAILED
         else:
-            outcome = BUDGET if over_budget else UNSCORED
+            outcome = bound or UNSCORED
         self._tell(outcome, exit_code)
 
     def __enter__(self) -> Farewell:
@@ -59,10 +64,11 @@ class Farewell:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if value is not None:
+        if (interrupted := interruption_in(value)) is not None:
+            self._tell(INTERRUPTED, interrupted.exit_code)
+        elif value is not None:
             message = str(value) if isinstance(value, RunnerError) else type(value).__name__
-            by_hand = isinstance(value, KeyboardInterrupt)
-            self._tell(INTERRUPTED if by_hand else FAILED, 130 if by_hand else EXIT_UNSCORED, message)
+            self._tell(FAILED, EXIT_UNSCORED, message)
         if self._ending is None:
             return
         try:
@@ -88,8 +94,8 @@ class Farewell:
             simulated=self._request.spec.simulated,
             counts=self._counts,
             duration_s=time.monotonic() - self._began_at,
-            cost_usd=self._budget.usd,
-            max_cost_usd=self._budget.bound_usd,
+            cost_usd=self._budget.usd if self._budget else None,
+            max_cost_usd=self._request.options.max_cost_usd,
             results_dir=str(self._directory.results_dir),
             ended_at=time.time(),
             message=message,

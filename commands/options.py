@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from commands.signals import Interrupted, interruption_in, raising
 from trials.errors import RunnerError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,6 +71,29 @@ _WHO = (
     click.option("--catalog", metavar="FILE", help="A TOML file that adds to the built-in catalog of models."),
     click.option("--shards", metavar="N", help="Use only the first N deployments or keys of each model."),
 )
+_ENGINE = (
+    click.option(
+        "--engine",
+        metavar="NAME",
+        callback=_of_supervisor,
+        help="local, or ray: shards on the nodes of a Ray cluster (docs/scaling.md).  [default: local]",
+    ),
+    click.option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        callback=_of_supervisor,
+        help="The cluster to join.  [env: RAY_ADDRESS; default: one on this machine, for this run]",
+    ),
+    click.option(
+        "--gpus-per-shard", metavar="X", callback=_of_supervisor, help="GPUs that each shard reserves on its node."
+    ),
+    click.option(
+        "--replicas",
+        metavar="N",
+        callback=_of_supervisor,
+        help="Shards for each deployment or key, which share its limit.  [default: 1]",
+    ),
+)
 _HOW = (
     click.option("--rate-mode", metavar="MODE", help="adaptive or fixed.  [env: RATE_MODE; default: adaptive]"),
     click.option("--balance", metavar="MODE", help="pull moves work to idle shards, even does not.  [default: pull]"),
@@ -97,6 +121,12 @@ _HOW = (
         metavar="USD",
         callback=_of_supervisor,
         help="Stop, resumably, once the run (with --suite: each) has spent this over all its starts.",
+    ),
+    click.option(
+        "--deadline",
+        metavar="TIME",
+        callback=_of_supervisor,
+        help="Drain, resumably, so long after the command began, a whole --suite included; e.g. 8h.",
     ),
     click.option("--retry-errors", is_flag=True, help="Ask trials again that failed in the harness itself."),
     click.option("--fresh", is_flag=True, help="Ask everything again; earlier results are kept as history."),
@@ -130,7 +160,7 @@ _WHERE = (
 
 def run_options(command: F) -> F:
     """Add every option that says what is asked, of whom, how, and where results go."""
-    for option in reversed(_WHAT + _QUESTIONS + _WHO + _HOW + _WHERE):
+    for option in reversed(_WHAT + _QUESTIONS + _WHO + _HOW + _ENGINE + _WHERE):
         command = option(command)
     return command
 
@@ -148,10 +178,13 @@ def refuse_options(context: click.Context) -> None:
 def run_program(command: click.Command, arguments: Sequence[str] | None = None) -> None:
     """Run a click command as a program: errors are one line on standard error, without a traceback.
 
-    With DEBUG_LOG=true in the environment the traceback is shown as well.
+    With DEBUG_LOG=true in the environment the traceback is shown as well. A signal ends it with 128 + its number.
     """
     try:
-        code = command.main(arguments, standalone_mode=False)
+        with raising():
+            code = command.main(arguments, standalone_mode=False)
+    except Interrupted as leaving:
+        code = leaving.exit_code
     except click.exceptions.Exit as leaving:
         code = leaving.exit_code
     except click.Abort:
@@ -163,6 +196,8 @@ def run_program(command: click.Command, arguments: Sequence[str] | None = None) 
     except RunnerError as problem:
         code = complain(str(problem), problem, code=EXIT_UNSCORED)
     except Exception as problem:  # a disk, memory or descriptors at their end, or a mistake of this program
+        if (interrupted := interruption_in(problem)) is not None:
+            sys.exit(interrupted.exit_code)
         text = f"{type(problem).__name__}: {problem}; what was answered is kept, the same command goes on"
         code = complain(f"{text} (DEBUG_LOG=true shows where)", problem, code=EXIT_UNSCORED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.end_options import check_prices, max_cost, notify_address, priced
+from commands.bounds import Deadline
+from commands.end_options import check_prices, deadline_s, max_cost, notify_address, priced
+from commands.engines import engine_options
 from commands.question_options import question_spec, refuse_other_kind
 from commands.values import duration, name_of, nearest, number, pairs, whole
 from commands.whom import check_keys, deployments_for, entries_of, judge_of, origins_of
@@ -39,6 +41,9 @@ _OURS = {
     "max_tokens": "; give --max-tokens",
 }
 RATE_MODES, BALANCES, FORMS = ("adaptive", "fixed"), ("pull", "even"), ("parquet", "json")
+_OF_ONE_START = ("notify", "trace_content", "deadline")
+"""Options that a repetition by manifest does not take over."""
+
 Values = Mapping[str, Any]
 
 
@@ -47,7 +52,8 @@ class Request:
     """A checked run: what is asked, how, of whom, who judges, and where results go.
 
     ``simulator_url`` is empty for our own, ``output`` if the results store is enough. ``notify`` is an address that
-    hears of the end. ``given`` are the options as the user wrote them, that address left out.
+    hears of the end; ``deadline`` counts from when this was made. ``given`` are the options as the user wrote them,
+    less those that are for one start.
     """
 
     spec: RunSpec
@@ -60,6 +66,7 @@ class Request:
     simulator_url: str = ""
     output: str = ""
     notify: Secret | None = None
+    deadline: Deadline = field(default_factory=Deadline)
     tracing: TraceSettings | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,6 +107,7 @@ def resolve(
     simulated = values["simulate"] or bool(values["simulator_url"])
     asks: WorkflowSpec | QuestionSpec | None = None if values["questions"] else workflow_spec(values)
     options = _options(values, environment)
+    deadline = Deadline(options.deadline_s)
     tracing = read_settings(environment, content=values["trace_content"])
 
     def deployments_of(some: list[Entry], options: RunOptions) -> tuple[Deployment, ...]:
@@ -113,7 +121,7 @@ def resolve(
         )
 
     deployments = deployments_of(entries, options)
-    judging = deployments_of(judges, replace(options, shards=1, qps=None, max_workers=None))
+    judging = deployments_of(judges, replace(options, shards=1, replicas=1, qps=None, max_workers=None))
     if need_keys:
         check_keys((*deployments, *judging), environment)
     if options.max_cost_usd is not None:
@@ -153,8 +161,9 @@ def resolve(
         simulator_url=values["simulator_url"] or "",
         output=values["output"] or "",
         notify=notify_address(values, environment),
+        deadline=deadline,
         tracing=tracing,
-        given={name: value for name, value in values.items() if name not in ("notify", "trace_content")},
+        given={name: value for name, value in values.items() if name not in _OF_ONE_START},
     )
 
 
@@ -215,10 +224,12 @@ def _options(values: Values, environment: Mapping[str, str]) -> RunOptions:
         cache=_cache(values["cache"] or "off"),
         cache_ttl_s=_cache_ttl_s(values),
         max_cost_usd=max_cost(values),
+        deadline_s=deadline_s(values),
         stall_timeout_s=_number_or_none(values, "stall_timeout", 1.0, 86_400) or 30.0,
         retry_errors=values["retry_errors"],
         fresh=values["fresh"],
         **_metrics(values),
+        **engine_options(values),
     )
 
 

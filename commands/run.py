@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commands.bounds import Bounds
 from commands.budget import Budget
+from commands.engines import open_engine
 from commands.farewell import Farewell
 from commands.ledger import Ledger, Standing, open_places, take_in
 from commands.manifest import note_reported_models, write_manifest
 from commands.options import EXIT_NOT_STARTED, EXIT_SCORED, EXIT_UNSCORED
 from commands.request import Request, resolve
 from commands.results import print_results, print_written
+from commands.signals import LastWords, heeding
 from commands.simulation import OwnSimulator
 from commands.traced import run_trace, trace_order
 from commands.under_way import RunUnderWay
@@ -67,12 +69,17 @@ def print_plan(request: Request, environment: Environment) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A run that has come to its end, finished or not; ``cost`` says what it has spent, if that is known."""
+    """A run that has come to its end, finished or not.
+
+    ``cost`` says what it has spent, if that is known; ``bound`` which bound has ended it, if one has, and
+    ``goes_on`` how it goes on then.
+    """
 
     ledger: Ledger
     exit_code: int
     cost: str
-    over_budget: bool
+    bound: str = ""
+    goes_on: str = ""
 
 
 def run(values: Mapping[str, Any]) -> int:
@@ -87,6 +94,8 @@ def run(values: Mapping[str, Any]) -> int:
         print_written(request.output, ended.ledger, environment)
     if ended.cost:
         print(f"cost      {ended.cost}")
+    if ended.goes_on:
+        print(f"stopped   {ended.goes_on}")
     return ended.exit_code
 
 
@@ -96,13 +105,17 @@ def run_request(request: Request) -> Ended:
         watch = stack.enter_context(Watch(request))
         store, directory = open_places(request)
         lock = directory.lock()
-        budget = Budget(directory, request.shards(), request.judge, request.options.max_cost_usd)
-        farewell = Farewell(request, directory, budget)
+        farewell, last_words = Farewell(request, directory), LastWords()
+        stack.callback(last_words.end)
         stack.callback(farewell.post)
         stack.callback(lock.release)
         stack.enter_context(farewell)
         display = choose_display(sys.stdout)
         stack.callback(display.close)
+        stack.callback(last_words.begin)
+        budget = Budget(directory, request.shards(), request.judge, request.options.max_cost_usd)
+        farewell.spends_from(budget)
+        bounds = Bounds(budget, request.deadline)
         take_in(store, request.logs_dir, directory, display.note)
         write_manifest(directory, request)
         plan = TrialPlan(request.spec, request.workload)
@@ -114,10 +127,11 @@ def run_request(request: Request) -> Ended:
         if len(before.done(retry_errors=request.options.retry_errors)) < len(plan):
             if remark := budget.remark():
                 display.note(remark)
-            if budget.is_spent:
-                display.note("--max-cost was reached before this start: nothing is asked")
+            if bounds.look():
+                display.note(bounds.before_start())
             else:
-                supervisor = _supervise(request, plan, before, directory, display, stack, watch, budget)
+                supervisor = _supervise(request, plan, before, directory, display, stack, watch, budget, bounds)
+                farewell.standing(supervisor.counts())
             take_in(store, request.logs_dir, directory, display.note)
         else:
             display.note(f"run {directory.run_id} is finished: every trial has a result, nothing is asked again")
@@ -126,10 +140,10 @@ def run_request(request: Request) -> Ended:
         watch.end(ledger, interrupted=supervisor is not None and supervisor.signal_number != 0)
         counts = ledger.counts()
         exit_code = _exit_code(supervisor, counts, len(plan))
-        over_budget = budget.is_spent and exit_code == EXIT_UNSCORED
-        farewell.ended(counts, exit_code, over_budget=over_budget)
-        cost = budget.how_to_go_on(len(plan) - counts[SCORED]) if over_budget else budget.in_words()
-        return Ended(ledger=ledger, exit_code=exit_code, cost=cost, over_budget=over_budget)
+        bound = bounds.reached if exit_code == EXIT_UNSCORED else ""
+        farewell.ended(counts, exit_code, bound=bound)
+        goes_on = bounds.how_to_go_on(len(plan) - counts[SCORED]) if bound else ""
+        return Ended(ledger=ledger, exit_code=exit_code, cost=budget.in_words(), bound=bound, goes_on=goes_on)
 
 
 def _supervise(
@@ -141,6 +155,7 @@ def _supervise(
     stack: ExitStack,
     watch: Watch,
     budget: Budget,
+    bounds: Bounds,
 ) -> RunUnderWay:
     deployments, judge = request.shards(), request.judge
     if request.spec.simulated and not request.simulator_url:
@@ -148,14 +163,17 @@ def _supervise(
         deployments = {number: simulated(one, own.url) for number, one in deployments.items()}
         judge = simulated(judge, own.url) if judge else None
     trace = run_trace(request, directory.run_id, len(plan), deployments, display.note)
+    orders = {}
     for number, deployment in deployments.items():
         told = trace_order(request, directory.run_id, number, trace)
-        order = request.options.order(number, deployment, judge, told)
+        orders[number] = order = request.options.order(number, deployment, judge, told)
         directory.shard_dir(number)
         directory.write_json(f"shards/{number:02d}/shard.json", order.to_json())
-    run = RunUnderWay(request, plan, before, directory, display, deployments, watch, budget)
+    engine = open_engine(request.options, directory, orders, display.note)
+    stack.callback(engine.close)
+    run = RunUnderWay(request, plan, before, directory, display, deployments, watch, budget, bounds, engine)
     run.trace = trace
-    with _signals(run.interrupt):
+    with heeding(run.interrupt):
         run.supervisor.run()
     run.end_trace()
     return run
@@ -169,23 +187,6 @@ def _exit_code(run: RunUnderWay | None, after: Mapping[str, int], planned: int) 
     if run is not None and any(shard.failure and not shard.ended for shard in run.supervisor.shards):
         return EXIT_NOT_STARTED
     return EXIT_UNSCORED
-
-
-class _signals:
-    """While active, SIGINT and SIGTERM (and SIGHUP, unless nohup set it to be ignored) call the handler."""
-
-    def __init__(self, handler: Callable[[int, Any], None]) -> None:
-        self._handler = handler
-        self._old: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                self._old[number] = signal.signal(number, self._handler)
-
-    def __exit__(self, *_: object) -> None:
-        for number, old in self._old.items():
-            signal.signal(number, old)
 
 
 def _key_name(deployment: Deployment, environment: Environment) -> str:

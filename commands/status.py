@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -15,13 +16,14 @@ from commands.farewell import DONE
 from commands.ledger import Ledger, take_in
 from commands.manifest import NAME as MANIFEST
 from commands.options import EXIT_SCORED
+from commands.signals import Interrupted
 from commands.values import nearest
 from commands.workloads import open_workload
 from stores.results import read_store
 from stores.run_directory import RunDirectory, runs_in
 from stores.spending import Spending
 from telemetry.live import choose_display, write_view
-from telemetry.notify import BUDGET, FAILED, INTERRUPTED
+from telemetry.notify import BUDGET, DEADLINE, FAILED, INTERRUPTED
 from telemetry.tables import RunRow, render_runs
 from telemetry.terminal import Keys
 from telemetry.view import WATCHING_HINTS
@@ -96,8 +98,9 @@ def _watch(run: RunDirectory, logs_dir: Path) -> int:
                 if keys.pressed(LOOK_EVERY_S) in _LEFT:
                     return EXIT_SCORED
             display.show(_at_rest(run, _last_view(run), logs_dir))
-    except KeyboardInterrupt:
-        pass
+    except Interrupted as leaving:
+        if leaving.number != signal.SIGINT:
+            raise
     finally:
         display.close()
     return EXIT_SCORED
@@ -170,7 +173,7 @@ def _stilled(view: RunView, state: str) -> RunView:
         )
         for shard in view.shards
     )
-    return replace(view, shards=shards, trials_per_s=0.0, slowdown="", metrics_url="")
+    return replace(view, shards=shards, trials_per_s=0.0, slowdown="", metrics_url="", deadline_s=None)
 
 
 def _why(run: RunDirectory, farewell: dict[str, Any] | None, *, started: bool) -> tuple[str, str]:
@@ -180,6 +183,8 @@ def _why(run: RunDirectory, farewell: dict[str, Any] | None, *, started: bool) -
     outcome = farewell["outcome"] if farewell else ""
     if outcome == BUDGET:
         return STOPPED, f"stopped at its --max-cost; {_resume(run, ' --max-cost MORE')}"
+    if outcome == DEADLINE:
+        return STOPPED, f"stopped at its --deadline; {_resume(run)}"
     if outcome == FAILED:
         reason = farewell["message"] if farewell else ""
         return FAILED, f"{reason or 'no shard could work; see the messages above'}; mended, {_resume(run)}"

@@ -68,10 +68,12 @@ def run_suites(names: str, values: Mapping[str, Any], *, dry_run: bool) -> int:
             print_plan(request, environment)
             continue
         ended[name] = run_request(request)
-        if ended[name].exit_code > 128 or ended[name].over_budget:  # the same command resumes
+        if ended[name].exit_code > 128 or ended[name].bound:  # the same command resumes
             break
     for name, end in ended.items():
         _report(name, requests[name], end)
+        if end.goes_on:
+            click.echo(f"stopped   {end.goes_on}")
     return max((end.exit_code for end in ended.values()), default=EXIT_SCORED)
 
 

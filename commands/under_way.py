@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
@@ -11,28 +10,32 @@ from typing import Any
 
 import orjson
 
+from commands.bounds import Bounds
 from commands.budget import Budget
 from commands.ledger import Standing, begun
 from commands.request import Request
 from commands.watched import Watch
-from processes.child import Child
+from processes.deaths import out_of_memory_kills
 from processes.dispatch import Dispatcher
+from processes.engine import Engine, Inbox, ShardProcess
 from processes.hedging import Hedging
-from processes.supervisor import Inbox, Replay, ShardState, Start, Supervisor
-from stores.journal import replay, written_bytes
+from processes.supervisor import Replay, ShardState, Start, Supervisor
+from stores.journal import replay, unended, written_bytes
 from stores.run_directory import RunDirectory
 from telemetry.eta import Eta
 from telemetry.latency import RateMeter
 from telemetry.live import Display
 from telemetry.logs import open_log
 from telemetry.run_trace import RunTrace
+from telemetry.shard_table import SILENT
 from telemetry.slowdowns import Slowdowns
 from trials.plan import TrialPlan
 from trials.progress import RunView, ShardView
-from trials.words import HARNESS_ERROR, PROVIDER_ERROR, SCORED, Deployment
+from trials.words import HARNESS_ERROR, PENDING, PROVIDER_ERROR, SCORED, Deployment
 
-SHARD_PROGRAM = Path(__file__).resolve().parent.parent / "smart_batch_runner.py"
 STATUS_EVERY_S = 1.0
+SILENT_AFTER_S = 3.0
+"""A shard says how it stands twice a second; people see of one that does not long before it is given up."""
 
 
 class RunUnderWay:
@@ -48,6 +51,8 @@ class RunUnderWay:
         deployments: Mapping[int, Deployment],
         watch: Watch,
         budget: Budget,
+        bounds: Bounds,
+        engine: Engine,
     ) -> None:
         options = request.options
         done = before.done(retry_errors=options.retry_errors)
@@ -61,6 +66,7 @@ class RunUnderWay:
         self._directory = directory
         self._display = display
         self._deployments = deployments
+        self._engine = engine
         self._watch = watch
         if watch.url:
             display.note(f"metrics at {watch.url}")
@@ -70,6 +76,7 @@ class RunUnderWay:
         self._ended = 0
         self._slowdowns = Slowdowns()
         self._budget = budget
+        self._bounds = bounds
         # Where work moves between shards of a model they end together; where it does not, each ends by itself.
         pull = options.balance == "pull"
         self._team = {number: one.model if pull else str(number) for number, one in deployments.items()}
@@ -85,6 +92,8 @@ class RunUnderWay:
             stall_timeout_s=options.stall_timeout_s,
             drain_timeout_s=options.drain_timeout_s,
             hedging=Hedging() if options.hedge else None,
+            # Of other machines it is not known whether the kernel killed for want of memory.
+            out_of_memory=out_of_memory_kills if options.engine == "local" else lambda: 0,
         )
 
     def interrupt(self, number: int, _frame: Any) -> None:
@@ -92,11 +101,11 @@ class RunUnderWay:
         self.signal_number = number
         self.supervisor.interrupt()
 
-    def launch(self, shard: int, inbox: Inbox) -> Child:
+    def launch(self, shard: int, inbox: Inbox) -> ShardProcess:
         """Start a shard's process."""
-        arguments = [sys.executable, str(SHARD_PROGRAM), "--run-dir", str(self._directory.path), "--shard", str(shard)]
-        child = Child(arguments, inbox=inbox, stderr_path=self._directory.shard_dir(shard) / "stderr.log")
-        self._log.info("shard %d (%s) started as process %d", shard, self._deployments[shard].name, child.pid)
+        child = self._engine.launch(shard, inbox)
+        place = f"as process {child.pid}" if child.pid else "on a node of the cluster"
+        self._log.info("shard %d (%s) started %s", shard, self._deployments[shard].name, place)
         if self.trace is not None:
             self.trace.started(shard, child.pid)
         return child
@@ -104,6 +113,10 @@ class RunUnderWay:
     def replay(self, shard: int, held: Set[int], since: int) -> Replay:
         """Read what a shard has written of trials since they were handed to it."""
         return Replay(*replay(self._directory.journal_path(shard), held, since))
+
+    def unended(self, shard: int, held: Set[int], since: int) -> Mapping[int, int]:
+        """Read which trials a shard has begun and not ended."""
+        return unended(self._directory.journal_path(shard), held, since)
 
     def written(self, shard: int) -> int:
         """Look up how much a shard has written."""
@@ -115,19 +128,28 @@ class RunUnderWay:
         self._display.note(text)
 
     def show(self, shards: Sequence[ShardState]) -> None:
-        """Show the run, and leave its picture for ``status``; wind it down once it has spent what it may."""
-        self._budget.update()
-        if self._budget.is_spent:
+        """Show the run, and leave its picture for ``status``; wind it down once it has reached a bound."""
+        over = all(shard.over for shard in shards)
+        if self._bounds.look(over=over):
             self.supervisor.wind_down()
         view = self._view(shards)
         self._display.show(view)
         self._watch.show(view, shards, self.dispatcher, self._deployments)
         now = time.monotonic()
-        over = all(shard.over for shard in shards)
         self._trace_ended(shards)
         if over or now - self._status_at >= STATUS_EVERY_S:
             self._status_at = now
             _write_status(self._directory.path / "status.json", view)
+
+    def counts(self) -> dict[str, int]:
+        """Count how the trials stand by now, as far as shards have told."""
+        view = self._view(self.supervisor.shards)
+        return {
+            SCORED: view.scored,
+            PROVIDER_ERROR: view.provider_errors,
+            HARNESS_ERROR: view.harness_errors,
+            PENDING: view.pending,
+        }
 
     def end_trace(self) -> None:
         """End the spans of shards and run, if they are traced."""
@@ -167,9 +189,10 @@ class RunUnderWay:
             elapsed_s=elapsed_s,
             shards=views,
             eta_s=None if None in etas.values() else max(filter(None, etas.values()), default=0.0),
-            message="--max-cost is reached: nothing more is asked" if self._budget.is_spent else "",
+            message=self._bounds.in_words(),
             cost_usd=self._budget.usd,
             max_cost_usd=self._budget.bound_usd,
+            deadline_s=self._bounds.left_s,
             cache_hits=sum(one.progress.traffic.get("cache", {}).get("hit", 0) for one in views),
             trials_per_s=self._pace.rate(),
             slowdown=self._slowdowns.latest(views, elapsed_s),
@@ -190,6 +213,10 @@ class RunUnderWay:
         earlier = self.dispatcher.earlier[shard.number]
         rss, cpu = shard.child.usage() if shard.child is not None else (0, 0.0)
         progress.message = shard.failure or progress.message
+        if shard.child is not None and shard.ready and time.monotonic() - shard.heard_at >= SILENT_AFTER_S:
+            progress.state, progress.requests_per_s = SILENT, 0.0
+            replaced_s = self._request.options.stall_timeout_s
+            progress.message = f"nothing is heard of it; after {replaced_s:g} s it is replaced"
         return ShardView(
             number=shard.number,
             model=deployment.model,

@@ -7,6 +7,7 @@ has fetched them. Without ``--metrics-port`` all of this does nothing.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from commands.signals import Interrupted
 from processes.dispatch import Dispatcher
 from processes.supervisor import ShardState
 from telemetry.metrics import STANDING, RunFigures, ShardFigures
@@ -38,6 +40,7 @@ class Watch:
         options = request.options
         self._server: MetricsServer | None = None
         self._judge = request.judge
+        self._here = options.engine == "local"
         self._simulated = request.spec.simulated
         self._run_id = ""
         self._planned: Counter[str] = Counter()
@@ -98,7 +101,8 @@ class Watch:
             for name, count in one.endings.items():
                 key = (one.deployment.model, *STANDING[name])
                 trials[key] += count
-        pids = {shard.child.pid: shard.number for shard in shards if shard.child is not None}
+        here = self._here
+        pids = {shard.child.pid: shard.number for shard in shards if here and shard.child is not None}
         self._publish(trials, view.state, view.eta_s, pids)
 
     def end(self, ledger: Ledger, *, interrupted: bool) -> None:
@@ -126,8 +130,9 @@ class Watch:
             if patience_s:
                 print(f"metrics   up to {patience_s:.0f} s for a last look from outside; Ctrl-C skips it", flush=True)
                 self._server.linger()
-        except KeyboardInterrupt:
-            pass
+        except Interrupted as leaving:
+            if leaving.number != signal.SIGINT:
+                raise
         finally:
             self._server.close()
 

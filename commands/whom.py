@@ -56,7 +56,7 @@ def deployments_for(
     simulated: bool,
     simulator_url: str,
 ) -> tuple[Deployment, ...]:
-    """Return what is called, a deployment a shard. Raises UsageError for a wrong --simulator-url."""
+    """Return what is called by each shard. Raises UsageError for a wrong --simulator-url."""
     from providers.catalog import deployments_of
     from providers.catalog import simulated as simulated_at
     from providers.endpoints import url_problem
@@ -77,6 +77,7 @@ def deployments_for(
             timeout_s=options.timeout_s,
             max_attempts=options.max_attempts,
         )
+        for _ in range(options.replicas)
     ]
     if simulated:
         # Port 0 stands for the simulator that the supervisor starts; its address is filled in then.

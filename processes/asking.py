@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from hashlib import blake2b
 from threading import Event
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -126,6 +127,11 @@ class Asking:
         for party in self._parties:
             party.limiter.recheck()
 
+    def granted(self, scope: str, grant: Mapping[str, Any]) -> None:
+        """Take what the keeper of a scope's limit grants; the limiter that it is for knows it."""
+        for party in self._parties:
+            party.limiter.granted(grant)
+
     def close(self) -> None:
         """Give up what is shared with other processes."""
         for party in self._parties:
@@ -182,8 +188,11 @@ def open_asking(
     *,
     tracer: Tracer | None = None,
     tell: Callable[[str], None],
+    lease: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> Asking:
     """Wire what a shard asks. ``tell`` hears, from any thread, what people should know at once.
+
+    ``lease`` takes reports to who keeps the limits of scopes, if the order is that nodes share them.
 
     Raises UsageError without a key, or for a cache that cannot be used.
     """
@@ -193,8 +202,14 @@ def open_asking(
 
         password = environment.get(CACHE_PASSWORD)
         cache = open_cache(order.cache, ttl_s=order.cache_ttl_s, warn=tell, password=password)
-    judge = _party(order.judge, order, spec, environment, log, tracer) if order.judge else None
-    return Asking(_party(order.deployment, order, spec, environment, log, tracer), judge, cache)
+    judge = _party(order.judge, order, spec, environment, log, tracer, lease) if order.judge else None
+    return Asking(_party(order.deployment, order, spec, environment, log, tracer, lease), judge, cache)
+
+
+def _is_on_node(deployment: Deployment) -> bool:
+    """Whether an endpoint is each node's own, so that nodes have no limit in common. The simulator is everybody's."""
+    host = urlsplit(deployment.base_url).hostname or ""
+    return not deployment.simulated and (host in ("localhost", "::1") or host.startswith("127."))
 
 
 def _party(
@@ -204,6 +219,7 @@ def _party(
     environment: Environment,
     log: logging.Logger,
     tracer: Tracer | None,
+    lease: Callable[[str, dict[str, Any]], None] | None,
 ) -> Party:
     from providers.client import ChatClient
     from providers.keys import find_key, missing_message
@@ -227,6 +243,7 @@ def _party(
         order.rate_mode,
         on_change=changed,
         note=log.info,
+        lease=lease if order.leases and not _is_on_node(deployment) else None,
     )
     client = ChatClient(
         deployment=deployment,

@@ -16,8 +16,6 @@ import psutil
 
 from processes.messages import Message, pack, unpack
 
-Inbox = "queue.SimpleQueue[tuple[Child, Message | None]]"
-
 
 class Child:
     """A running process. Its messages go into ``inbox`` as (child, message); (child, None) says that it has ended.
@@ -29,7 +27,7 @@ class Child:
         self,
         arguments: Sequence[str],
         *,
-        inbox: queue.SimpleQueue[tuple[Child, Message | None]],
+        inbox: queue.SimpleQueue[tuple[Any, Message | None]],
         stderr_path: Path,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -63,7 +61,11 @@ class Child:
 
     def send(self, kind: str, **fields: Any) -> None:
         """Send a message; one to a child that has gone is dropped."""
-        self._outbox.put(pack(kind, **fields))
+        self.pass_on(pack(kind, **fields))
+
+    def pass_on(self, line: bytes) -> None:
+        """Send a message that is packed already."""
+        self._outbox.put(line)
 
     def kill(self) -> None:
         """End the process and everything it started, at once."""
@@ -80,6 +82,14 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             self._process.wait()
+
+    def is_held_up(self) -> bool:
+        """Whether others keep it from going on: it was stopped by a signal or a debugger, or waits for a disk."""
+        held_up = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_DISK_SLEEP)
+        try:
+            return psutil.Process(self.pid).status() in held_up
+        except psutil.Error:
+            return False
 
     def usage(self) -> tuple[int, float]:
         """Return (resident bytes, CPU percent of one core since the last call); zeros once it has gone."""

@@ -102,12 +102,17 @@ class Dispatcher:
         self._next_phase()
         return fresh, others
 
-    def returned(self, shard: int) -> list[int]:
-        """Take back everything a shard holds (it died); return those numbers. They wait in its queue again, first."""
-        numbers = self._let_go(shard, list(self._held[shard]))
+    def returned(self, shard: int, *, but: Set[int] = frozenset()) -> list[int]:
+        """Take back what a shard holds (it died), ``but`` for some; return the numbers. They wait again, first."""
+        numbers = self._let_go(shard, self._held[shard] - but)
         if numbers:
             self._phases[0][shard].put_back(numbers)
         return numbers
+
+    def put_off(self, shard: int, numbers: Iterable[int]) -> None:
+        """Take trials from a shard that nobody is to be given any more; they have not ended."""
+        self._let_go(shard, numbers)
+        self._next_phase()
 
     def close(self, shard: int) -> None:
         """Give a shard no more work. With ``pull`` its share stays for its siblings to take, if it has any left."""

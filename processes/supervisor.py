@@ -13,13 +13,20 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from processes.child import Child
+from processes.deaths import Death, death_of, out_of_memory_kills
 from processes.dispatch import Dispatcher
+from processes.engine import Inbox, ShardProcess
 from processes.hedging import Hedging
 from processes.messages import BEAT_EVERY_S, Message
+from processes.suspects import Suspects
 from trials.progress import UNANSWERED, ShardProgress, summed
 
 MAX_RESTARTS_WITHOUT_PROGRESS = 3
+MAX_LESSONS = 20
+"""So many more restarts in a row may bring no trial's end if each tells more of which trial kills the process."""
+
+ASLEEP_S = 5.0
+"""Who has not looked after the shards for so long cannot say that it was they who were silent."""
 VIEW_EVERY_S = 0.25
 WORTH_MOVING_S = 1.0
 """Trials move away from a shard only if it would work longer than this on what it holds."""
@@ -28,8 +35,9 @@ RECALL_EVERY_S = 1.0
 WORTH_TAKING_OVER_S, CRAWL = 5.0, 2.0
 """Begun trials move only if it would work longer than this, at less than the ``CRAWL``-th part of the other's limit."""
 SUMMED = ("requests", "rejected_429")
+LEAVING = ("draining", "done")
+"""States in which a process has said that it leaves of its own accord."""
 
-Inbox = queue.SimpleQueue["tuple[Child, Message | None]"]
 Completions = Sequence[Mapping[str, Any]]
 
 
@@ -44,12 +52,16 @@ class Replay:
 class Hooks(Protocol):
     """What the supervisor's loop is handed."""
 
-    def launch(self, shard: int, inbox: Inbox) -> Child:
+    def launch(self, shard: int, inbox: Inbox) -> ShardProcess:
         """Start the process of a shard."""
         ...
 
     def replay(self, shard: int, held: Set[int], since: int) -> Replay:
         """Read a shard's journal from byte ``since`` on: what became of the trials it holds."""
+        ...
+
+    def unended(self, shard: int, held: Set[int], since: int) -> Mapping[int, int]:
+        """Return which of these trials have begun and not ended, and at which byte of the journal each began last."""
         ...
 
     def written(self, shard: int) -> int:
@@ -75,7 +87,10 @@ class Start:
 
 @dataclass(slots=True)
 class ShardState:
-    """What the supervisor knows of one shard. ``endings`` counts its ended trials, ``before`` its dead processes."""
+    """What the supervisor knows of one shard. ``endings`` counts its ended trials, ``before`` its dead processes.
+
+    ``given`` counts the trials its process was given to run; it ``hung`` if it was ended by us for its silence.
+    """
 
     number: int
     start: Start
@@ -83,7 +98,7 @@ class ShardState:
     before: Counter[str] = field(default_factory=Counter)
     traffic_before: dict[str, Any] = field(default_factory=dict)
     progress: ShardProgress = field(default_factory=ShardProgress)
-    child: Child | None = None
+    child: ShardProcess | None = None
     launched_at: float | None = None
     heard_at: float = 0.0
     ready: bool = False
@@ -91,6 +106,10 @@ class ShardState:
     over: bool = False
     restarts: int = 0
     fruitless: int = 0
+    lessons: int = 0
+    given: int = 0
+    hung: bool = False
+    out_of_memory_before: int = 0
     ended_at_launch: int = 0
     recalled_for: int = 0
     recalled_at: float = float("-inf")
@@ -123,6 +142,7 @@ class Supervisor:
         stall_timeout_s: float,
         drain_timeout_s: float,
         hedging: Hedging | None = None,
+        out_of_memory: Callable[[], int] = out_of_memory_kills,
         clock: Callable[[], float] = time.monotonic,
         inbox: Inbox | None = None,
     ) -> None:
@@ -136,11 +156,14 @@ class Supervisor:
         self._stall_timeout_s = stall_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._hedging = hedging
+        self._suspects = Suspects()
+        self._out_of_memory = out_of_memory
         self._clock = clock
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._interrupts = 0
         self._drain_until: float | None = None
         self._beat_at = 0.0
+        self._watched_at = clock()
         self._shown_at = 0.0
         self.draining = False
         self._noted: set[str] = set()
@@ -176,7 +199,10 @@ class Supervisor:
             if not shard.over and shard.child is None and self._due(shard, now):
                 if self.draining or self._dispatcher.exhausted(shard.number):
                     shard.over = True
-                    shard.progress.state = "not started" if shard.launched_at is None else shard.progress.state
+                    if shard.launched_at is None:
+                        shard.progress.state = "not started"
+                    elif not self.draining:
+                        shard.progress.state = "done"
                 else:
                     self._launch(shard, now)
 
@@ -190,7 +216,9 @@ class Supervisor:
 
     def _launch(self, shard: ShardState, now: float) -> None:
         shard.launched_at = shard.heard_at = now
-        shard.ready = shard.finishing = False
+        shard.ready = shard.finishing = shard.hung = False
+        shard.given = 0
+        shard.out_of_memory_before = self._out_of_memory()
         shard.ended_at_launch = shard.ended
         shard.progress = ShardProgress(state="starting")
         shard.child = self._hooks.launch(shard.number, self._inbox)
@@ -236,22 +264,35 @@ class Supervisor:
             self._hooks.note(text)
 
     def _assign(self, shard: ShardState, count: int) -> None:
-        if self.draining or shard.failure:
+        held = self._dispatcher.held(shard.number)
+        if self.draining or shard.failure or self._suspects.at_work(shard.number, held):
             return
-        numbers = self._dispatcher.take(shard.number, count)
+        suspects = self._suspects.waiting(shard.number) & held
+        # They wait until others have ended since, where there are others: or is it something else that kills?
+        may_begin = self._suspects.may_begin(shard.number, shard.ended)
+        numbers = [] if suspects and may_begin else self._dispatcher.take(shard.number, count)
         if numbers:
             self._send(shard, numbers)
+        elif suspects:
+            if held == suspects:
+                self._send(shard, self._suspects.next_group(shard.number, held))
         else:
             self._finish_idle()
             self._recall_for(shard, count)
             self._hedge(shard, count)
 
-    def _send(self, shard: ShardState, numbers: Sequence[int]) -> None:
+    def _send(self, shard: ShardState, taken: Sequence[int]) -> None:
+        reasons = {number: why for number in taken if (why := self._suspects.why_set_aside(number)) is not None}
+        numbers = [number for number in taken if number not in reasons]
+        shard.given += len(numbers)
         # Kept until the trial has ended: a shard may die before it has written them to its own journal.
-        begun = {number: self._begun[number] for number in numbers if number in self._begun}
+        begun = {number: self._begun[number] for number in taken if number in self._begun}
         offset = self._hooks.written(shard.number)
-        self._sent_at.update(((shard.number, number), offset) for number in numbers)
-        self._child(shard).send("assign", trials=numbers, begun=begun)
+        self._sent_at.update(((shard.number, number), offset) for number in taken)
+        if numbers:
+            self._child(shard).send("assign", trials=numbers, begun=begun)
+        if reasons:
+            self._child(shard).send("set_aside", reasons=reasons, begun=begun)
         if self._hedging is not None:
             self._hedging.handed_out(numbers, self._clock())
 
@@ -259,9 +300,10 @@ class Supervisor:
         """Let a shard without work try what a sibling has been at for longer than nearly all trials take."""
         if self._hedging is None:
             return
-        for number in self._dispatcher.donors(idle.number):
-            holder, now = self._by_number[number], self._clock()
-            held = (one for one in self._dispatcher.held(number) if not self._dispatcher.is_hedged(one))
+        for holder in self._donors(idle):
+            number, now = holder.number, self._clock()
+            held = self._dispatcher.held(number)
+            held = {one for one in held if not (self._dispatcher.is_hedged(one) or self._suspects.saw_death(one))}
             slow = self._hedging.slow(held, now)[:count]
             if slow:
                 self._read_journal(holder, set(slow))
@@ -278,8 +320,7 @@ class Supervisor:
 
         One that is throttled to a crawl is asked for trials it has begun as well: the other goes on where they are.
         """
-        donors = [self._by_number[number] for number in self._dispatcher.donors(idle.number)]
-        donor = max(donors, key=lambda one: self._left_s(one), default=None)
+        donor = max(self._donors(idle), key=lambda one: self._left_s(one), default=None)
         if donor is None or donor.child is None or self._left_s(donor) < WORTH_MOVING_S:
             return
         if self._clock() - donor.recalled_at < RECALL_EVERY_S:
@@ -287,6 +328,11 @@ class Supervisor:
         crawls = donor.progress.qps_limit * CRAWL < idle.progress.qps_limit
         donor.recalled_for, donor.recalled_at = idle.number, self._clock()
         donor.child.send("recall", count=count, running=crawls and self._left_s(donor) > WORTH_TAKING_OVER_S)
+
+    def _donors(self, idle: ShardState) -> list[ShardState]:
+        """Return the siblings whose trials may move to a shard; one that kills its process stays where it is."""
+        donors = self._dispatcher.donors(idle.number)
+        return [self._by_number[number] for number in donors if not self._suspects.are_tried(number)]
 
     def _hand_over(self, donor: ShardState, numbers: Sequence[int]) -> None:
         """Give trials that a shard has let go to the sibling they were recalled for."""
@@ -322,6 +368,7 @@ class Supervisor:
         if everyone:
             self._drain()
         self._read_journal(shard, self._dispatcher.held(shard.number))
+        self._suspects.acquit(shard.number)
         self._dispatcher.close(shard.number)
         self._finish_idle()
 
@@ -343,16 +390,50 @@ class Supervisor:
             shard.over = True
             shard.progress.state = "failed" if shard.failure else "stopped"
             return
-        shard.fruitless = shard.fruitless + 1 if shard.ended == shard.ended_at_launch else 1
+        death = death_of(
+            child.returncode,
+            in_order=shard.progress.state in LEAVING,
+            hung=shard.hung,
+            out_of_memory=self._out_of_memory() > shard.out_of_memory_before,
+        )
+        learned = self._investigate(shard, death)
+        if shard.ended > shard.ended_at_launch:
+            shard.fruitless, shard.lessons = 1, 0
+        elif learned and shard.lessons < MAX_LESSONS:
+            shard.lessons += 1
+        else:
+            shard.fruitless += 1
         shard.restarts += 1
-        reason = _exit_words(child.returncode)
-        self._dispatcher.returned(shard.number)
+        self._dispatcher.returned(shard.number, but=self._suspects.waiting(shard.number))
         if shard.fruitless > MAX_RESTARTS_WITHOUT_PROGRESS:
-            self._fail(shard, f"{reason} {shard.fruitless} times without progress; see its log", False)
+            times = shard.fruitless + shard.lessons
+            self._fail(shard, f"{death.words} {times} times without progress; see its log", False)
             shard.over = True
             shard.progress.state = "failed"
             return
-        self._hooks.note(f"shard {shard.number} {reason}; starting it again ({shard.restarts})")
+        self._hooks.note(f"shard {shard.number} {death.words}; starting it again ({shard.restarts})")
+
+    def _investigate(self, shard: ShardState, death: Death) -> bool:
+        """Look who was running when a process died, and act on it; return whether a further death would tell more."""
+        held = self._dispatcher.held(shard.number) - self._suspects.waiting(shard.number)
+        sent_at = {number: self._sent_at.get((shard.number, number), 0) for number in held}
+        nobody = death.in_order or not held
+        began = {} if nobody else self._hooks.unended(shard.number, held, min(sent_at.values()))
+        running = {number for number, offset in began.items() if offset >= sent_at[number]}
+        elsewhere = {number for number in running if self._dispatcher.is_hedged(number)}
+        found = self._suspects.died(
+            shard.number, running, death, alone=shard.given == 1, ended=shard.ended, elsewhere=elsewhere
+        )
+        self._dispatcher.put_off(shard.number, found.put_off)
+        if len(found.suspects) > 1:
+            text = f"{len(found.suspects)} trials that were running at two deaths are tried by themselves"
+            self._hooks.note(f"shard {shard.number}: {text}, to find out which of them kills its process")
+        for number in found.set_aside:
+            self._hooks.note(f"trial {number} is set aside: {self._suspects.why_set_aside(number)}")
+        for number in found.put_off:
+            text = "its process was killed from outside again and again while it ran alone; the same command asks it"
+            self._hooks.note(f"trial {number} is put off to the next start: {text}")
+        return found.learned
 
     def _read_journal(self, shard: ShardState, numbers: Set[int]) -> None:
         """Learn what became of these trials of a shard: which have ended, and what the others have already."""
@@ -385,10 +466,12 @@ class Supervisor:
     def _watch(self) -> None:
         """Kill shards that have not been heard of for too long; the rest follows from their end."""
         now = self._clock()
+        awake, self._watched_at = now - self._watched_at < ASLEEP_S, now
         for shard in self.shards:
             if shard.child is not None and now - shard.heard_at > self._stall_timeout_s:
                 self._hooks.note(f"shard {shard.number} was silent for {self._stall_timeout_s:g} s; ending it")
                 shard.heard_at = now
+                shard.hung = awake and not shard.child.is_held_up()
                 shard.child.kill()
         if self._drain_until is not None and now > self._drain_until:
             self._kill_all()
@@ -428,12 +511,6 @@ class Supervisor:
             self._hooks.show(self.shards)
 
     @staticmethod
-    def _child(shard: ShardState) -> Child:
+    def _child(shard: ShardState) -> ShardProcess:
         assert shard.child is not None, "a message came from no process"
         return shard.child
-
-
-def _exit_words(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was killed by signal {-code}"
-    return f"ended with exit code {code}"

@@ -5,9 +5,9 @@ over TLS instead of 54) where a connection carries one request at a time, so HTT
 sessions between handles saved nothing, since each keeps its connection. A handle reads the CA bundle once: 4 ms and
 0.8 MB with certifi's; a directory of hashed files, as in REQUESTS_CA_BUNDLE=/etc/ssl/certs, makes that next to nothing.
 
-Headers are read while they may say something: a callback into Python for each of their lines costs more than the body
-does (docs/performance.md). A connection's first reply is read whole, and so is every reply for ``ATTENTIVE_S`` after any
-thread was told anything but a plain 200. In between a reply has no headers, but for those that libcurl keeps by itself.
+Headers are read while they may say something: a callback into Python for each of their lines costs more than the
+body does (docs/performance.md). A connection's first reply is read whole, and so is every reply for ``ATTENTIVE_S``
+after any thread was told anything but a plain 200. In between a reply has no headers but those that libcurl keeps.
 
 Proxies come from the usual variables (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), looked up when a thread turns to
 another URL. There are no cookies, no redirects and no ``.netrc`` unless libcurl is told so, and it is not.
@@ -243,7 +243,7 @@ def _new_handle() -> Any:
     handle.setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)  # a proxy that tunnels is not shown the key
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(CONNECT_TIMEOUT_S * 1000))
     handle.setopt(pycurl.TCP_KEEPALIVE, 1)  # routers forget connections on which a model thinks in silence
-    # Since 8.16, libcurl also remembers for 30 s that a name was not known: a hiccup would cost every attempt until then.
+    # Since 8.16, libcurl remembers for 30 s that a name was not known, too: a hiccup would cost every attempt till then.
     handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
     handle.setopt(pycurl.USERAGENT, USER_AGENT)
     handle.setopt(pycurl.ACCEPT_ENCODING, "")  # all that this libcurl can unpack

@@ -59,6 +59,9 @@ class Budget:
 
     def wait_s(self, now: float, cost: float) -> float:
         """Return the seconds until ``cost`` may be spent."""
+        if now >= self.law.until:
+            self.law.grow(now, 0.0)
+            self.apply(now)
         wait_s = self.pacer.wait_s(now, cost)
         if wait_s > 0 and self.waited_from is None:
             self.waited_from = now
@@ -79,7 +82,10 @@ class Budget:
 
 
 class RateControl:
-    """Not thread-safe; times in seconds on any monotonic clock. ``on_change`` is called at once with each change."""
+    """Not thread-safe; times in seconds on any monotonic clock. ``on_change`` is called at once with each change.
+
+    ``law`` decides on requests instead of one made here: a lease on a share of the rate, say (rate_leased.py).
+    """
 
     def __init__(
         self,
@@ -89,13 +95,14 @@ class RateControl:
         adaptive: bool = True,
         max_in_flight: int | None = None,
         on_change: Callable[[Change], None] | None = None,
+        law: Law | None = None,
     ) -> None:
         if not 0 < qps < math.inf:
             raise ValueError("qps must be above 0, and finite")
         self.in_flight = 0
         self.refusing_since: float | None = None
         self._adaptive = adaptive
-        self._requests = Budget(Adaptive(qps, now) if adaptive else Steady(qps), now)
+        self._requests = Budget(law or (Adaptive(qps, now) if adaptive else Steady(qps)), now)
         self._tokens: Budget | None = None
         self._paced_by = self._requests
         self._mean_tokens = 0.0
@@ -132,6 +139,10 @@ class RateControl:
     def go_on(self, now: float) -> None:
         """Take the rate it began with for one that was found by another control, and search no more."""
         self._requests.law.resume(now, self._requests.law.rate, 0.0, "found before")
+        self._requests.apply(now)
+
+    def moved(self, now: float) -> None:
+        """Pace by the law, which was moved from outside."""
         self._requests.apply(now)
 
     def forget(self, count: int) -> None:
@@ -219,7 +230,7 @@ class RateControl:
     def _refused(self, now: float, permit: Permit, hints: Hints) -> None:
         self._window.admitted(-1.0)
         if self._is_crowded(now, permit, hints):
-            if self._fuse.ceiling == math.inf and not hints.cause and isinstance(self._requests.law, Adaptive):
+            if self._fuse.ceiling == math.inf and not hints.cause:
                 self._requests.law.search()
             if self._fuse.refused(self.in_flight):
                 self._note = f"{self._fuse.ceiling:g} at a time, as 429s come when more are in flight"
@@ -271,7 +282,7 @@ class RateControl:
         gate, law = self._gate, self._requests.law
         gate.open(now)
         self.refusing_since = None
-        if gate.opened_at - gate.began_at > SHORT_S and isinstance(law, Adaptive):
+        if gate.opened_at - gate.began_at > SHORT_S and law.adapts:
             mean = self._window.outage_over(gate.began_at, gate.refused_at, gate.opened_at, law.before_outage)
             law.resume(now, mean, self._window.length_s)
         self._requests.apply(now)
@@ -299,7 +310,7 @@ class RateControl:
     @property
     def _silence_s(self) -> float:
         law = self._requests.law
-        return max(SHORTEST_SILENCE_S, 3 * law.refusal_s) if isinstance(law, Adaptive) else 1.0
+        return max(SHORTEST_SILENCE_S, 3 * law.refusal_s) if law.adapts else 1.0
 
     def _tell(self, now: float) -> None:
         if self._on_change is not None and (reason := self.reason) != self._told:

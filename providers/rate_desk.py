@@ -6,8 +6,9 @@ fair queueing, Goyal, Vin and Cheng, SIGCOMM 1996, with requests as the unit). K
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
+from typing import Any
 
 from providers.clock import Clock
 from providers.rate_control import Permit, RateControl
@@ -90,6 +91,12 @@ class Desk:
                 self.control.forget(1)
             else:
                 self.control.settle(self._clock.now(), permit, outcome, hints, tokens)
+
+    def granted(self, grant: Mapping[str, Any]) -> None:
+        """Take note of a grant; a desk with a law of its own goes by none."""
+
+    def close(self) -> None:
+        """Let go of what is shared with others."""
 
     def _come(self, party: Party, now: float) -> None:
         """Who wanted nothing for a while has no claim from that time."""

@@ -37,6 +37,9 @@ _PAUSE_S, _IN_ROW = 1.0, 3
 """So soon after a cut, so many refusals with nothing admitted between speak of a window of a second that is full."""
 _EDGE_S = 0.15
 """What is admitted between two refusals tells the limit, but for what the ends of that time are worth."""
+TRAIL = 1.25
+"""Where one looks for many, the others follow at the rate of the look divided by this."""
+
 _FADES = 0.9
 """Of its credit a law keeps so much each time it explains a probe."""
 
@@ -48,16 +51,29 @@ class Law(Protocol):
 
     rate: float
     reason: str
+    until: float
+    """When the rate ends, unless the law is told otherwise; infinite for a law that decides by itself."""
 
-    def sent(self, now: float, cost: float) -> None:
-        """A request that costs so many units was sent."""
+    adapts: bool
+    """Whether what is refused moves the rate."""
+
+    refusal_s: float
+    """How soon refusals come back, smoothed."""
+
+    @property
+    def before_outage(self) -> float:
+        """The rate that held before the refusals that are going on, 0 if there was none."""
+        ...
+
+    def sent(self, now: float, cost: float, requests: int = 1) -> None:
+        """So many requests that cost so many units each were sent."""
         ...
 
     def grow(self, now: float, used_s: float) -> None:
         """The rate was in full use for so many more seconds."""
         ...
 
-    def refused(self, now: float, sent_at: float, cost: float, in_in_row: int = 1) -> bool:
+    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1) -> bool:
         """A request was refused, the so-manieth in a row; return whether to pause rather than to slow down."""
         ...
 
@@ -69,6 +85,10 @@ class Law(Protocol):
         """Everything was refused, and no longer is: go on at ``rate`` (None: as before the outage)."""
         ...
 
+    def search(self) -> None:
+        """What was refused was not refused for its rate: look for the limit anew, from the present rate on."""
+        ...
+
 
 class Steady:
     """Keeps the stated rate, whatever the provider answers."""
@@ -76,14 +96,24 @@ class Steady:
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self.reason = "fixed"
+        self.until = math.inf
+        self.adapts = self.searching = False
+        self.refusal_s = 0.1
+        self.before_outage = 0.0
+        self.hold_left_s = math.inf
+        self.cuts = 0
 
-    def sent(self, now: float, cost: float) -> None:
+    def preview(self, used_s: float, *, beyond: bool) -> float:
+        """Return the rate."""
+        return self.rate
+
+    def sent(self, now: float, cost: float, requests: int = 1) -> None:
         return
 
     def grow(self, now: float, used_s: float) -> None:
         return
 
-    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1) -> bool:
+    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1, *, stale: bool = False) -> bool:
         return False
 
     def told(self, now: float, rate: float) -> None:
@@ -92,14 +122,20 @@ class Steady:
     def resume(self, now: float, rate: float | None, window_s: float, why: str = AFTER_OUTAGE) -> None:
         return
 
+    def search(self) -> None:
+        return
+
 
 class Adaptive:
-    """Feels for the limit; see the module. ``refusal_s`` is how soon refusals come back, smoothed."""
+    """Feels for the limit; see the module. ``cuts`` counts how often the rate was set anew."""
 
     def __init__(self, rate: float, now: float) -> None:
         self.rate = self._plateau = rate
         self.reason = f"start value {rate:.1f}/s"
+        self.until = math.inf
+        self.adapts = True
         self.refusal_s = 0.1
+        self.cuts = 0
         self._searching = True
         self._dip = 0.0
         self._hold_s = UNSURE_HOLD_S
@@ -118,10 +154,10 @@ class Adaptive:
         self._since = _Since(now)
         self._verdict: _Verdict | None = None
 
-    def sent(self, now: float, cost: float) -> None:
-        self._purse = min(PURSE, self._purse + EARNED)
-        self._since.admitted += cost
-        self._since.requests += 1
+    def sent(self, now: float, cost: float, requests: int = 1) -> None:
+        self._purse = min(PURSE, self._purse + EARNED * requests)
+        self._since.admitted += cost * requests
+        self._since.requests += requests
         if self._verdict is not None and now >= self._verdict.due_at:
             self._judge(now, self._verdict)
 
@@ -136,15 +172,16 @@ class Adaptive:
             self.reason = f"raised from {since.told_rate:.1f} to {self.rate:.1f}/s, in full use without a 429"
             since.told_rate = self.rate
 
-    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1) -> bool:
+    def refused(self, now: float, sent_at: float, cost: float, in_row: int = 1, *, stale: bool = False) -> bool:
+        """See ``Law``; ``stale`` if it was sent by who had not heard of the last cut."""
         since = self._since
         self._purse = max(-DEBT, self._purse - 1 - EARNED)
         self.refusal_s += 0.2 * (now - sent_at - self.refusal_s)
         since.admitted -= cost
         since.requests -= 1
         since.refused += 1
-        if sent_at <= self._cut_at:
-            if self._verdict is not None:
+        if stale or sent_at <= self._cut_at:
+            if self._verdict is not None and self._verdict.sent_at <= sent_at <= self._cut_at:
                 self._verdict.refused += cost
             return False
         if now - self._cut_at < max(_ECHO_S, 3 * self.refusal_s):
@@ -199,6 +236,25 @@ class Adaptive:
     def before_outage(self) -> float:
         """The plateau before the refusals that are going on, 0 if there was none."""
         return self._before_outage
+
+    @property
+    def searching(self) -> bool:
+        """Whether nothing has been refused yet."""
+        return self._searching
+
+    def preview(self, used_s: float, *, beyond: bool) -> float:
+        """Return the rate after so many more seconds in full use, if nothing is refused until then.
+
+        Without ``beyond`` it is what is safe to share among many: no more than the plateau while that is looked past,
+        or, once the look has gone far, what was admitted a moment before now.
+        """
+        rate = max(LOWEST, self._curve(self._grown_s + used_s))
+        return rate if beyond or self._searching else max(min(rate, self._plateau), self.rate / TRAIL)
+
+    @property
+    def hold_left_s(self) -> float:
+        """How much longer it is until one looks past the plateau, in seconds of full use; infinite in the search."""
+        return math.inf if self._searching else max(0.0, self._hold_s - self._grown_s)
 
     def _curve(self, grown_s: float) -> float:
         if self._searching:
@@ -294,6 +350,7 @@ class Adaptive:
         why: str,
         verdict: _Verdict | None = None,
     ) -> None:
+        self.cuts += 1
         before, self.rate = self.rate, max(LOWEST, floor)
         self._plateau = max(LOWEST, plateau)
         self._dip = 1 - self.rate / self._plateau
@@ -341,10 +398,11 @@ class _Since:
 class _Verdict:
     """What was sent from the first refused request to the cut that it caused, and how much of it was refused."""
 
-    __slots__ = ("due_at", "rate", "refused", "requests", "units")
+    __slots__ = ("due_at", "rate", "refused", "requests", "sent_at", "units")
 
     def __init__(self, law: Adaptive, now: float, sent_at: float, cost: float) -> None:
         self.rate = law.rate
+        self.sent_at = sent_at
         self.units = law.rate * (now - sent_at)
         self.requests = self.units / cost
         self.refused = cost

@@ -6,6 +6,8 @@ punish bursts.
 
 from __future__ import annotations
 
+import math
+
 BURST_S = 0.25
 _DUE = 1e-6
 
@@ -31,15 +33,18 @@ class Pacer:
 
     def set_rate(self, now: float, rate: float) -> None:
         """Go on at another rate from ``now`` on; what has been saved up stays."""
-        self._fill(now)
+        # Up to the new depth: who waits for a full bucket must not find it a little deeper each time it asks.
+        self._fill(now, max(self._depth, BURST_S * rate))
         self._rate = rate
 
     def wait_s(self, now: float, cost: float = 1.0) -> float:
-        """Return the seconds until ``cost`` may be taken, 0 if it may be now.
+        """Return the seconds until ``cost`` may be taken, 0 if it may be now; infinite at a rate of 0.
 
         What costs more than the bucket holds goes once the bucket is full, and leaves a debt.
         """
-        self._fill(now)
+        if not self._rate:
+            return math.inf  # nothing at all, whatever was saved up
+        self._fill(now, self._depth)
         missing = min(cost, self._depth) - self._level
         return missing / self._rate if missing > _DUE else 0.0
 
@@ -47,8 +52,8 @@ class Pacer:
         """Charge ``cost``; a negative one is a refund."""
         self._level -= cost
 
-    def _fill(self, now: float) -> None:
+    def _fill(self, now: float, depth: float) -> None:
         if now > self._at:
             grown = self._level + (now - self._at) * self._rate
-            self._level = max(self._level, min(self._depth, grown))
+            self._level = max(self._level, min(depth, grown))
             self._at = now

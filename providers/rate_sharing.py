@@ -8,7 +8,8 @@ granted goes back as its connection ends. A process that is alone pays nothing f
                               "parties"}
     {"settle": [[number, outcome, tokens, hints], …]}   → nothing
 
-Times are on the machine's monotonic clock, which its processes share.
+Times are on the machine's monotonic clock, which its processes share. Where other nodes send on the scope, too, who
+keeps the control on this one holds a lease on a share of the limit (rate_leases.py), for all of its processes.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -34,6 +37,8 @@ from providers.keys import Key
 from providers.rate_control import NO_HINTS, Change, Permit, RateControl
 from providers.rate_desk import Desk, Party
 from providers.rate_hints import Hints
+from providers.rate_leased import Leased
+from providers.rate_tenancy import LeasedDesk
 from providers.rates import OwnSource, RateLimiter, Source
 from trials.digest import digest
 from trials.words import Deployment
@@ -54,28 +59,35 @@ def shared_limiter(
     on_change: Callable[[Change], None],
     note: Callable[[str], None],
     place: Path | None = None,
+    lease: Callable[[str, dict[str, Any]], None] | None = None,
 ) -> RateLimiter:
     """Return the limiter of a deployment's scope, shared with every process that asks for the same one.
 
     ``note`` is told in words who keeps the limit. ``place`` is the folder to meet in; None: one of this user's own.
+    With ``lease`` the limit is shared with other nodes as well: it is called with the scope's name and a report, from a
+    thread of its own, and the answer is to be handed to the limiter's ``granted``.
     """
     clock = MonotonicClock()
     adaptive = rate_mode == "adaptive"
 
-    def control(found_qps: float | None) -> RateControl:
+    def desk(found_qps: float | None, party: str) -> Desk:
+        if lease is not None:
+            law = Leased(party, deployment.qps, clock.now(), adaptive=adaptive)
+            return LeasedDesk(law, deployment.qps, clock, partial(lease, name), on_change)
         made = RateControl(found_qps or deployment.qps, clock.now(), adaptive=adaptive, on_change=on_change)
         if found_qps:
             made.go_on(clock.now())
-        return made
+        return Desk(made, clock)
 
     # A stated rate is kept by those who state the same one; a found one is everybody's.
     stated = [] if adaptive else [rate_mode, deployment.qps]
-    name = digest([deployment.base_url, deployment.scope, key.secret.reveal(), *stated], 8)
+    leased = [] if lease is None else ["leased"]
+    name = digest([deployment.base_url, deployment.scope, key.secret.reveal(), *stated, *leased], 8)
     try:
-        source: Source = SharedSource(place or meeting_place(), name, control, note)
+        source: Source = SharedSource(place or meeting_place(), name, desk, note)
     except OSError as problem:
         note(f"this limit is not shared with other processes: {problem}")
-        source = OwnSource(Desk(control(None), clock))
+        source = OwnSource(desk(None, new_party()))
     return RateLimiter(source, clock)
 
 
@@ -89,6 +101,11 @@ def meeting_place() -> Path:
         raise PermissionError(f"{folder} is not this user's alone")
     _sweep(folder)
     return folder
+
+
+def new_party() -> str:
+    """Return a holder's name that nobody else has."""
+    return uuid.uuid4().hex
 
 
 def _sweep(folder: Path) -> None:
@@ -105,11 +122,11 @@ class SharedSource:
     """Whatever process keeps the control now, this one or another; changes over when that one goes. See ``Source``."""
 
     def __init__(
-        self, folder: Path, name: str, control: Callable[[float | None], RateControl], note: Callable[[str], None]
+        self, folder: Path, name: str, desk: Callable[[float | None, str], Desk], note: Callable[[str], None]
     ) -> None:
         self._socket_path = folder / f"{name}.sock"
         self._lock_path = folder / f"{name}.lock"
-        self._control = control
+        self._desk = desk
         self._note = note
         self._closed = False
         self._source: Kept | Followed | OwnSource
@@ -139,6 +156,10 @@ class SharedSource:
     def settle(self, permit: Permit, outcome: str, hints: Hints, tokens: float | None) -> None:
         """See ``Source``."""
         self._source.settle(permit, outcome, hints, tokens)
+
+    def granted(self, grant: Mapping[str, Any]) -> None:
+        """See ``Source``."""
+        self._source.granted(grant)
 
     @property
     def refusing_since(self) -> float | None:
@@ -171,7 +192,7 @@ class SharedSource:
         lock = take_lock(self._lock_path)
         if lock is not None:
             try:
-                return Kept(lock, self._lock_path, self._socket_path, self._control(qps))
+                return Kept(lock, self._lock_path, self._socket_path, self._desk(qps, _party_of(lock)))
             except OSError:
                 self._lock_path.unlink(missing_ok=True)
                 os.close(lock)
@@ -184,7 +205,7 @@ class SharedSource:
         return followed
 
     def _go_alone(self, qps: float | None, parties: int) -> None:
-        self._source = OwnSource(Desk(self._control(qps and qps / parties), MonotonicClock()))
+        self._source = OwnSource(self._desk(qps and qps / parties, new_party()))
         Thread(target=self._come_back, name="rate-return", daemon=True).start()
 
     def _come_back(self) -> None:
@@ -192,15 +213,16 @@ class SharedSource:
             time.sleep(TRY_AGAIN_S)
             found = self._join(self._source.limit_qps)
             if found is not None:
-                self._source = found
+                alone, self._source = self._source, found
+                alone.close()
                 return
 
 
 class Kept(OwnSource):
     """The control is kept here: serves the threads of this process, and the processes that connect."""
 
-    def __init__(self, lock: int, lock_path: Path, socket_path: Path, control: RateControl) -> None:
-        super().__init__(Desk(control, MonotonicClock()))
+    def __init__(self, lock: int, lock_path: Path, socket_path: Path, desk: Desk) -> None:
+        super().__init__(desk)
         self._lock = lock
         self._paths = (socket_path, lock_path)
         self._connections: set[socket.socket] = set()
@@ -212,6 +234,7 @@ class Kept(OwnSource):
 
     def close(self) -> None:
         """Leave no file; the others find somebody else."""
+        super().close()
         for path in self._paths:
             path.unlink(missing_ok=True)
         for open_socket in (self._door, *self._connections):
@@ -294,6 +317,9 @@ class Followed:
             del self._out[permit.number]
             self._settled.put([permit.number, outcome, tokens, None if hints is NO_HINTS else asdict(hints)])
 
+    def granted(self, grant: Mapping[str, Any]) -> None:
+        """See ``Source``. Leases are held by who keeps the control."""
+
     def close(self) -> None:
         """See ``Source``."""
         self._settled.put(None)
@@ -325,6 +351,15 @@ class Followed:
                         return
                     settled.append(more)
                 self._send({"settle": settled})
+
+
+def _party_of(lock: int) -> str:
+    """Return the holder's name that a lock file gives to whoever has the lock: a lease goes with it."""
+    found = os.pread(lock, 64, 0).decode("ascii", "replace")
+    if not found:
+        found = new_party()
+        os.pwrite(lock, found.encode(), 0)
+    return found
 
 
 def take_lock(path: Path) -> int | None:

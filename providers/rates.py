@@ -9,10 +9,10 @@ process, or one shared with others (rate_sharing.py); see docs/rate-control.md.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from threading import Event, Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 from providers.clock import Clock, MonotonicClock
 from providers.rate_control import NO_HINTS, Change, Permit, RateControl
@@ -40,6 +40,10 @@ class Source(Protocol):
 
     def settle(self, permit: Permit, outcome: str, hints: Hints, tokens: float | None) -> None:
         """Tell how a request ended; see ``RateControl.settle``."""
+        ...
+
+    def granted(self, grant: Mapping[str, Any]) -> None:
+        """Take what the keeper of a limit on many nodes grants (rate_leases.py)."""
         ...
 
     @property
@@ -132,6 +136,10 @@ class RateLimiter:
         """Tell how a request ended; see ``RateControl.settle``."""
         self._source.settle(permit, outcome, hints, tokens)
 
+    def granted(self, grant: Mapping[str, Any]) -> None:
+        """Take what the keeper of a limit on many nodes grants; what is not for this limiter is passed over."""
+        self._source.granted(grant)
+
     def close(self) -> None:
         """Let go of what is shared with others."""
         self._source.close()
@@ -221,6 +229,10 @@ class OwnSource:
         """See ``Source``."""
         self._desk.settle(self._party, permit, outcome, hints, tokens)
 
+    def granted(self, grant: Mapping[str, Any]) -> None:
+        """See ``Source``."""
+        self._desk.granted(grant)
+
     @property
     def refusing_since(self) -> float | None:
         """See ``Source``."""
@@ -243,6 +255,7 @@ class OwnSource:
 
     def close(self) -> None:
         """See ``Source``."""
+        self._desk.close()
 
 
 def limiter_for(

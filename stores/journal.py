@@ -169,7 +169,11 @@ class JournalWriter:
         follows another within BUSY_S waits for the next one, which will come as quickly, or for ``sync``. Raises
         StoreError if the disk does not take it whole, and at every later call.
         """
-        self._lines.append(encode(event))
+        self.append_lines(encode(event), soon=soon)
+
+    def append_lines(self, lines: bytes, *, soon: bool = False) -> None:
+        """Write whole lines of another journal as they are; see ``append``."""
+        self._lines.append(lines)
         if soon and self._failure is None and time.monotonic() - self._written_at < BUSY_S:
             return
         # Who comes between the last look of a writer and its release is seen when the writer looks again.
@@ -331,14 +335,7 @@ def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, 
     """
     endings: dict[int, str] = {}
     completions: dict[int, list[dict[str, Any]]] = {}
-
-    def take(line: bytes) -> dict[str, Any] | None:
-        head = _HEAD.match(line)
-        return decode(line) if head is None or int(head[2]) in held else None
-
-    for _, event in _read(path, since, take, None):
-        if event is None or event["number"] not in held:
-            continue
+    for _, event in _events_of(path, held, since):
         number = event["number"]
         if event["kind"] == "begun":
             endings.pop(number, None)
@@ -351,3 +348,29 @@ def replay(path: Path, held: Container[int], since: int = 0) -> tuple[dict[int, 
             if event["row"]["status"] == SCORED:
                 completions.pop(number, None)
     return endings, completions
+
+
+def unended(path: Path, held: Container[int], since: int = 0) -> dict[int, int]:
+    """Return which of the trials in ``held`` a journal says have begun and not ended, and the byte where each did last.
+
+    Reads from byte ``since`` on, as ``replay`` does.
+    """
+    began: dict[int, int] = {}
+    for offset, event in _events_of(path, held, since):
+        if event["kind"] == "begun":
+            began[event["number"]] = offset
+        elif event["kind"] in ("ended", "beaten"):
+            began.pop(event["number"], None)
+    return began
+
+
+def _events_of(path: Path, held: Container[int], since: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (offset, event) of what is told of some trials."""
+
+    def take(line: bytes) -> dict[str, Any] | None:
+        head = _HEAD.match(line)
+        return decode(line) if head is None or int(head[2]) in held else None
+
+    for offset, event in _read(path, since, take, None):
+        if event is not None and event["number"] in held:
+            yield offset, event

@@ -12,11 +12,13 @@ from typing import Any
 from telemetry.wording import dollars, duration
 from trials.words import HARNESS_ERROR, PENDING, PROVIDER_ERROR, SCORED
 
-FINISHED, UNSCORED, BUDGET, INTERRUPTED, FAILED = "finished", "unscored", "budget", "interrupted", "failed"
+FINISHED, UNSCORED, BUDGET, DEADLINE = "finished", "unscored", "budget", "deadline"
+INTERRUPTED, FAILED = "interrupted", "failed"
 OUTCOMES = {
     FINISHED: "finished",
     UNSCORED: "ended, but some trials have no score",
     BUDGET: "stopped at its --max-cost",
+    DEADLINE: "stopped at its --deadline",
     INTERRUPTED: "was interrupted",
     FAILED: "failed",
 }

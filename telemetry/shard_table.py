@@ -13,7 +13,8 @@ from telemetry.wording import clean, dollars, duration, latency, memory, per_sec
 from trials.progress import RunView, ShardView
 
 WAITING, STARTING, RUNNING, DRAINING = "waiting", "starting", "running", "draining"
-TROUBLE = ("failed", "died", "crashed")
+SILENT = "silent"
+TROUBLE = ("failed", "died", "crashed", SILENT)
 BREADTH = 79
 _STATE_STYLES = {RUNNING: "green", WAITING: "dim", STARTING: "dim", DRAINING: "magenta", "done": "bold green"}
 _ROOMY = 100  # columns from which on cells stand two apart

@@ -141,8 +141,13 @@ def hits(view: RunView) -> str:
     return f"{view.cache_hits:,} cache hits" if view.cache_hits else ""
 
 
+def deadline(view: RunView) -> str:
+    """Say when nothing more will begin; empty where there is no such time, or it has come."""
+    return f"deadline in {duration(view.deadline_s)}" if view.deadline_s else ""
+
+
 def _spent(view: RunView, width: int, glyphs: Glyphs) -> list[Line]:
-    words = [part for part in (cost(view), hits(view)) if part]
+    words = [part for part in (cost(view), deadline(view), hits(view)) if part]
     return wrap(glyphs.dot.join(words), width) if words else []
 
 

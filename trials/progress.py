@@ -108,8 +108,9 @@ class RunView:
     """A whole run at one moment. ``scored + provider_errors + harness_errors + pending = planned``, always.
 
     ``cost_usd`` is what all starts of the run have spent as far as prices are known, None where none is;
-    ``max_cost_usd`` what it may spend. ``cache_hits`` are requests of this start that needed no call. ``slowdown`` says
-    when and why a rate limit was last lowered, ``metrics_url`` where its metrics are served, if they are.
+    ``max_cost_usd`` what it may spend. ``deadline_s`` is left until nothing more begins, None where there is no such
+    time. ``cache_hits`` are requests of this start that needed no call. ``slowdown`` says when and why a rate limit was
+    last lowered, ``metrics_url`` where its metrics are served, if they are.
     """
 
     run_id: str
@@ -126,6 +127,7 @@ class RunView:
     message: str = ""
     cost_usd: float | None = None
     max_cost_usd: float | None = None
+    deadline_s: float | None = None
     cache_hits: int = 0
     trials_per_s: float = 0.0
     slowdown: str = ""

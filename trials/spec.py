@@ -111,12 +111,13 @@ def _nested(value: Mapping[str, Any]) -> dict[str, Any]:
 class RunOptions:
     """How a run asks: may differ each time the same run is resumed.
 
-    ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay
-    of shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
+    ``qps`` and ``max_workers`` are per shard and final; None leaves the catalog's. ``stagger_s`` holds the delay of
+    shard 2, 3, … after the one before (the last repeats), or None for ``auto``. ``patience_s`` is how long a request
     may meet nothing but 429s; ``hedge`` lets a second shard try the slowest trials of the tail. ``cache`` is where
     replies are kept for ``cache_ttl_s``, a URL without a password. ``max_cost_usd`` bounds what the run may cost, with
-    all its starts. Metrics are served at ``metrics_port`` of ``metrics_host``: 0 for a free port, None for
-    not at all.
+    all its starts; after ``deadline_s`` a start drains. Each deployment or key is worked for by ``replicas`` shards,
+    which share its limit. With the engine ``ray`` shards run on the nodes of a cluster. Metrics are served at
+    ``metrics_port`` of ``metrics_host``: 0 for a free port, None for not at all.
     """
 
     rate_mode: str = "adaptive"
@@ -134,6 +135,7 @@ class RunOptions:
     cache: str = "off"
     cache_ttl_s: float = 3600.0
     max_cost_usd: float | None = None
+    deadline_s: float | None = None
     debug_shards: tuple[int, ...] = ()
     retry_errors: bool = False
     fresh: bool = False
@@ -141,6 +143,10 @@ class RunOptions:
     drain_timeout_s: float = 30.0
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
+    replicas: int = 1
+    engine: str = "local"
+    ray_address: str = ""
+    gpus_per_shard: float = 0.0
 
     def order(
         self, shard: int, deployment: Deployment, judge: Deployment | None = None, trace: TraceOrder | None = None
@@ -176,7 +182,10 @@ class TraceOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardOrder:
-    """What one shard process is told about how to work; it finds this in its ``shard.json``. Holds no key."""
+    """What one shard process is told about how to work; it finds this in its ``shard.json``. Holds no key.
+
+    With ``leases`` its limits are shared with other nodes, by way of who started it.
+    """
 
     deployment: Deployment
     judge: Deployment | None
@@ -189,6 +198,7 @@ class ShardOrder:
     cache_ttl_s: float
     drain_timeout_s: float
     trace: TraceOrder | None = None
+    leases: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-like dict that ``from_json`` reads back."""

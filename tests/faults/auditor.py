@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,15 @@ def audit_rows(results: Path, expected: Expected) -> Iterator[str]:
         if found[key][place] != was
     ]
     yield from _few("scores differ from those of an undisturbed run", different)
+
+
+def audit_failures(results: Path, categories: Collection[str]) -> Iterator[str]:
+    """What an endpoint fails at is filed as its failure, under one of these categories, and never scored."""
+    failed = [row for row in rows_of(store_in(results) / "trials") if not _scored(row)]
+    wrong = [row for row in failed if row["status"] != "provider_error" or row["error_category"] not in categories]
+    told = [(row["status"], row["error_category"], row["error_message"]) for row in wrong]
+    yield from _few(f"failures are filed as something else than {sorted(categories)}", told)
+    yield from _few("failures have a score", [row["trial_key"] for row in failed if row["coverage"] or row["score"]])
 
 
 def audit_summary(results: Path) -> Iterator[str]:

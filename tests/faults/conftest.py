@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from campaign import Campaign, report
+from campaign import Campaign
+from fault_cycle import Fault
 
-CYCLES = 10
+CYCLES = 25
+AT_ONCE = 2
+"""Cycles mostly wait: two of them keep one core busy."""
+
 OPTIONS = {
     "cycles": (int, CYCLES, f"How many cycles; {CYCLES} in CI, 500 at night."),
     "seed": (int, 1, "Decides the faults, their moments and the runs they meet."),
     "only-cycle": (int, 0, "Run this cycle alone."),
     "only-fault": (str, "", "Run only faults whose title holds this text."),
+    "cycles-at-once": (int, AT_ONCE, "How many cycles run at a time."),
     "campaign-report": (str, "", "Write the table of all cycles to this file."),
 }
 running = pytest.StashKey[Campaign]()
@@ -53,14 +58,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("numbered_fault", drawn, ids=ids)
 
 
+def _chosen(items: Iterable[pytest.Item]) -> Iterator[tuple[int, Fault]]:
+    """Yield the cycles among the tests that were chosen."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "numbered_fault" in item.fixturenames:
+            numbered: tuple[int, Fault] = item.callspec.params["numbered_fault"]  # type: ignore[assignment]
+            yield numbered
+
+
 @pytest.fixture(scope="session")
-def campaign(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
-    """What all cycles share; its table is printed at the very end."""
-    made = Campaign(int(option(pytestconfig, "seed")), tmp_path_factory.mktemp("campaign"))
-    pytestconfig.stash[running] = made
+def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """What all cycles share, which begin here; its table is printed at the very end."""
+    config = request.config
+    folder = tmp_path_factory.mktemp("campaign")
+    made = Campaign(int(option(config, "seed")), folder, int(option(config, "cycles-at-once")))
+    config.stash[running] = made
+    made.begin(_chosen(request.session.items))
     yield made
-    if path := str(option(pytestconfig, "campaign-report")):
-        Path(path).write_text(report(made.outcomes, made.seed))
+    made.close()
+    if path := str(option(config, "campaign-report")):
+        Path(path).write_text(made.report())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -68,4 +85,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     made = config.stash.get(running, None)
     if made is not None and made.outcomes:
         terminalreporter.section("fault campaign")
-        terminalreporter.write(report(made.outcomes, made.seed))
+        terminalreporter.write(made.report())

@@ -12,8 +12,9 @@ from typing import Any
 
 import auditor
 import psutil
+from fault_proxy import FaultProxy, forward_to
 from fault_world import SECRETS, House, Running, Scenario, Simulator, wait_for
-from io_shim import Shim
+from io_shim import A_NAME, Shim
 from power_cut import Losses
 
 EMPTY_WITHIN_S = 15.0
@@ -31,7 +32,9 @@ class Fault:
     ``codes`` are the exit codes that the struck run may end with. ``tampers`` says that what was written is damaged
     afterwards, ``loses`` that everything asked so far may be gone, ``drains`` that no request is cut off, ``unwritten``
     that a worker may lose its last reply, which waits for a write that fails, and the one it asks for meanwhile.
-    ``needs_shim`` and ``needs_log`` name what the run must be started with; ``adapt`` may change what it does.
+    ``needs_shim`` and ``needs_log`` name what the run must be started with; ``adapt`` may change what it does. The
+    ``options`` are given to the struck run alone. The requests of one that ``needs_proxy`` take a way that can fail; if
+    it ``needs_name``, to where a name stands for.
     """
 
     family: str
@@ -45,6 +48,9 @@ class Fault:
     needs_log: bool = False
     drains: bool = False
     unwritten: bool = False
+    needs_proxy: bool = False
+    needs_name: bool = False
+    options: tuple[str, ...] = ()
     adapt: Callable[[Scenario, Random], Scenario] = lambda scenario, _: scenario
 
     @property
@@ -102,6 +108,7 @@ class Cycle:
         self.struck_at = time.monotonic()
         self.lost: list[Losses] = []
         self.simulator = Simulator(scenario.simulator_options())
+        self.proxy = FaultProxy(forward_to(self.simulator.url)) if fault.needs_proxy else None
         self.shim: Shim | None = None
         if fault.needs_shim:
             assert library is not None, "this fault needs the shim"
@@ -120,10 +127,16 @@ class Cycle:
         except AssertionError as problem:
             self.outcome.complaints.append(str(problem))
         finally:
-            self.house.kill_everything()
-            self.simulator.close()
+            self.end()
             self.outcome.seconds = time.monotonic() - began
         return self.outcome
+
+    def end(self) -> None:
+        """End every process of it; may be called from another thread, and then ends the cycle."""
+        self.house.kill_everything()
+        self.simulator.close()
+        if self.proxy:
+            self.proxy.close()
 
     def close(self) -> None:
         """Remove what a cycle without complaints has left."""
@@ -132,14 +145,21 @@ class Cycle:
     def start(self, before: tuple[str, ...] = ()) -> Running:
         """Start the run as the fault wants it."""
         shim = self.shim.environment() if self.shim else {}
-        self.running = self._start(shim, before)
+        self.running = self._start(shim, before, self.fault.options)
         return self.running
 
-    def _start(self, env: Mapping[str, str], before: tuple[str, ...] = ()) -> Running:
-        arguments = self.scenario.arguments(self._bank)
+    def _start(self, env: Mapping[str, str], before: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> Running:
+        arguments = (*self.scenario.arguments(self._bank), *options)
         if self.scenario.keyed:
-            return self.house.start(arguments, {**env, "IDEALLAB_BASE_URL": f"{self.simulator.url}/v1"}, before)
-        return self.house.start(("--simulator-url", self.simulator.url, *arguments), env, before)
+            return self.house.start(arguments, {**env, "IDEALLAB_BASE_URL": f"{self.url}/v1"}, before)
+        return self.house.start(("--simulator-url", self.url, *arguments), env, before)
+
+    @property
+    def url(self) -> str:
+        """Where the endpoint is, as the run is told."""
+        if self.proxy is None:
+            return self.simulator.url
+        return f"http://{A_NAME}:{self.proxy.port}" if self.fault.needs_name else self.proxy.url
 
     def await_moment(self, least: float = 0.0, most: float = 1.0, *, may_be_early: bool = True) -> None:
         """Wait until a random share of all requests has come; now and then for a moment of start or end instead."""
@@ -183,6 +203,8 @@ class Cycle:
         self.outcome.codes.append(code)
         if self.shim:
             self.shim.heal()
+        if self.proxy:
+            self.proxy.heal()
         gone_within_s = EMPTY_WITHIN_S + (self.scenario.stall_s or 30.0)
         self.house.wait_until_empty(gone_within_s)
         self.outcome.survived = code == 0
@@ -193,8 +215,9 @@ class Cycle:
     def _finish(self) -> None:
         """Run the same command to its end; where the endpoint fails at times, it may take another one."""
         began = time.monotonic()
+        names = self.shim.environment() if self.shim and self.fault.needs_name else {}
         for _ in range(2):
-            last = self._start({})
+            last = self._start(names)
             code = last.wait()
             self.outcome.codes.append(code)
             self.outcome.complaints += auditor.audit_said(last.said)
@@ -229,12 +252,14 @@ class Cycle:
         if self.fault.loses:
             return 10 * self._reference.requests
         hedged = self.scenario.in_flight if "--hedge" in self.scenario.extra else 0
-        return self.allowed + hedged
+        swallowed = self.proxy.swallowed if self.proxy else 0
+        return self.allowed + swallowed + hedged
 
 
 def _in_words(scenario: Scenario) -> str:
     extra = " ".join((*scenario.extra, *scenario.simulator))
-    return f"{scenario.kind} {scenario.form} {scenario.shards}×{scenario.workers} {extra}".strip()
+    size = f"{scenario.shards}×{scenario.workers}"
+    return f"{scenario.kind} {scenario.form} {size} {scenario.transport} {extra}".strip()
 
 
 def refer(kind: str, folder: Path, bank: Path) -> Reference:

@@ -163,6 +163,9 @@ class Scenario:
     simulator: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     stall_s: float | None = None
+    transport: str = "auto"
+    attempts: int = 9
+    timeout_s: float = 10.0
 
     @property
     def in_flight(self) -> int:
@@ -183,9 +186,10 @@ class Scenario:
         questions = ("--questions", str(bank), "--scorer", "numeric")
         what = questions if self.kind.endswith("questions") else ("--num-instances", "5")
         how = ("--shards", str(self.shards), "--max-workers", str(self.workers), "--storage-format", self.form)
-        calm = ("--qps", "1000", "--stagger", "0", "--timeout", "10", "--max-attempts", "9", "--patience", "60")
+        calm = ("--qps", "1000", "--stagger", "0", "--patience", "60", "--transport", self.transport)
+        tries = ("--timeout", f"{self.timeout_s:g}", "--max-attempts", str(self.attempts))
         stall = () if self.stall_s is None else ("--stall-timeout", f"{self.stall_s:g}")
-        return ("--model", MODEL, *what, *how, *calm, *stall, *self.extra)
+        return ("--model", MODEL, *what, *how, *calm, *tries, *stall, *self.extra)
 
 
 class House:
@@ -226,8 +230,9 @@ class House:
     def processes(self) -> list[psutil.Process]:
         """Return every process that was started from here, however deep."""
         found = []
-        for process in psutil.process_iter():
+        for number in psutil.pids():
             with contextlib.suppress(psutil.Error):
+                process = psutil.Process(number)
                 if process.environ().get(MARK) == str(self.path) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, Signals
@@ -41,22 +43,29 @@ def _send_to_shard(number: Signals):  # type: ignore[no-untyped-def]
 
 
 def _hit(cycle: Cycle, shard: int, process: psutil.Process, number: Signals) -> None:
-    """Send a signal to a shard; if it kills, measure how long nobody notices, and until there is another."""
-    before = cycle.running.said.count("was killed by signal 9")
+    """Send a signal to a shard; if that ends it, measure how long nobody notices, and until there is another."""
+    before = _times_told(cycle)
     cycle.struck_at = time.monotonic()
     with contextlib.suppress(psutil.Error):
         process.send_signal(number)
-    if number != SIGKILL:
+    if number not in (SIGKILL, SIGTERM):
+        return  # a shard leaves these to its supervisor
+    if number == SIGTERM:  # it ends once its requests in flight have
+        wait_for(lambda: not _is_there(process), "a shard ends that is told to")
+        cycle.struck_at = time.monotonic()
+    wait_for(lambda: _times_told(cycle) > before or not cycle.running.alive(), "the supervisor tells of a dead shard")
+    if _times_told(cycle) == before:
         return
-    told = lambda: cycle.running.said.count("was killed by signal 9") > before or not cycle.running.alive()  # noqa: E731
-    wait_for(told, "the supervisor tells of a dead shard")
-    if cycle.running.said.count("was killed by signal 9") == before:
-        return
-    cycle.outcome.detection_s = time.monotonic() - cycle.struck_at
-    cycle.check(cycle.outcome.detection_s <= DEAD_SHARD_S + 3, f"noticed after {cycle.outcome.detection_s:.1f} s only")
+    detection_s = time.monotonic() - cycle.struck_at
+    cycle.outcome.detection_s = max(detection_s, cycle.outcome.detection_s or 0.0)
+    cycle.check(detection_s <= DEAD_SHARD_S, f"noticed after {detection_s:.1f} s only")
     back = lambda: _is_new(cycle, shard, process.pid) or not cycle.running.alive()  # noqa: E731
     wait_for(back, "the shard is there again")
     cycle.outcome.recovery_s = time.monotonic() - cycle.struck_at
+
+
+def _times_told(cycle: Cycle) -> int:
+    return cycle.running.said.count("; starting it again")
 
 
 def _is_new(cycle: Cycle, shard: int, pid: int) -> bool:
@@ -135,9 +144,26 @@ def _shard_stopped(cycle: Cycle) -> None:
         return
     with contextlib.suppress(psutil.Error):
         found[1].send_signal(SIGSTOP)
-    wait_for(lambda: not _is_there(found[1]), "a stopped shard is ended", _stall_s(cycle) + 15)
+    shown: set[str] = set()
+
+    def gone() -> bool:
+        shown.update(_states(cycle, found[0]))
+        return not _is_there(found[1])
+
+    wait_for(gone, "a stopped shard is ended", _stall_s(cycle) + 15)
+    cycle.check("silent" in shown, f"the live table showed a stopped shard as {sorted(shown)}")
     cycle.outcome.detection_s = time.monotonic() - cycle.struck_at
+    in_time = cycle.outcome.detection_s <= _stall_s(cycle) + DEAD_SHARD_S
+    cycle.check(in_time, f"a stopped shard was ended after {cycle.outcome.detection_s:.1f} s only")
     cycle.allowed = cycle.scenario.workers
+
+
+def _states(cycle: Cycle, shard: int) -> Iterator[str]:
+    """Yield what the live table calls a shard now."""
+    for path in cycle.house.logs.glob("*/status.json"):
+        with contextlib.suppress(OSError, ValueError):
+            shards = json.loads(path.read_bytes())["shards"]
+            yield from (one["progress"]["state"] for one in shards if one["number"] == shard)
 
 
 def _is_there(process: psutil.Process) -> bool:
@@ -210,8 +236,7 @@ def _slowly(scenario: Scenario, _: Random) -> Scenario:
     return replace(scenario, latency_s=0.3, workers=2)
 
 
-SIGNALLED = {SIGINT: frozenset({130, -2, 0}), SIGTERM: frozenset({143, -15, 0}), SIGHUP: frozenset({129, -1, 0})}
-"""What a shell calls 130, 143 and 129, by exit code or, before and after the supervisor's loop, by the signal."""
+SIGNALLED = {number: frozenset({128 + number, 0}) for number in (SIGINT, SIGTERM, SIGHUP)}
 KILLED = frozenset({-9, 0})
 
 FAULTS = (
@@ -231,6 +256,14 @@ FAULTS = (
         codes=KILLED,
     ),
     Fault(family="supervisor", name="SIGHUP to all under nohup", strike=_under_nohup, adapt=_slowly),
+    Fault(
+        family="supervisor",
+        name="--deadline",
+        strike=lambda cycle: cycle.await_moment(most=0.1, may_be_early=False),
+        codes=frozenset({0, 1}),
+        drains=True,
+        options=("--deadline", "2s"),
+    ),
     Fault(family="all", name="SIGKILL", strike=_everyone, codes=KILLED),
     Fault(family="all", name="SIGINT", strike=_terminal, codes=SIGNALLED[SIGINT], drains=True),
     *(Fault(family="shard", name=one.name, strike=_send_to_shard(one)) for one in (SIGKILL, SIGTERM, SIGINT, SIGHUP)),

@@ -1,9 +1,10 @@
-/* A disk, and a clock, that misbehave when told to: preloaded (LD_PRELOAD) into the programs under test.
+/* A disk, a clock and a name service that misbehave when told to: preloaded (LD_PRELOAD) into the programs under test.
  *
  * Below the directories in FAULT_SHIM_ROOTS (colon-separated) it can fail any call that writes, write half of what it
  * is given, and freeze all of them at once, which is how a power cut begins. With FAULT_SHIM_LOG it notes what a power
  * cut needs to know: which names were made, moved and removed, and which files and directories were synced, how far.
- * It never changes what the product would see of a healthy disk.
+ * It never changes what the product would see of a healthy disk. Names that end in FAULT_NAMES are those of 127.0.0.1
+ * until they are not known any more.
  *
  * All processes share one page, the file FAULT_SHIM_CONTROL, which the campaign writes (io_shim.py knows its layout).
  * Nothing here calls a function that it also replaces.
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,7 +40,11 @@ struct control {
     int32_t failed;    /* how many calls were made to fail or cut short */
     int32_t names;     /* numbers what is stashed */
     int64_t clock_offset_ns;
+    int32_t name_error; /* what looking a name of ours up ends with; 0: it is found */
+    int32_t lookups;    /* how often one was looked up */
 };
+
+static const char FAULT_NAMES[] = ".faults.test";
 
 static struct control *control;
 static char roots[8][PATH_MAX];
@@ -311,4 +317,16 @@ time_t time(time_t *out) {
     clock_gettime(CLOCK_REALTIME, &fine);
     if (out != NULL) *out = fine.tv_sec;
     return fine.tv_sec;
+}
+
+/* The one function that is asked for what it replaces: nothing above is called by a lookup of an address. */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    static int (*next_in_line)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    if (next_in_line == NULL) *(void **)&next_in_line = dlsym(RTLD_NEXT, "getaddrinfo");
+    size_t length = name == NULL ? 0 : strlen(name), tail = sizeof FAULT_NAMES - 1;
+    if (control == NULL || length < tail || strcmp(name + length - tail, FAULT_NAMES) != 0)
+        return next_in_line(name, service, hints, found);
+    __atomic_add_fetch(&control->lookups, 1, __ATOMIC_SEQ_CST);
+    if (control->name_error != 0) return control->name_error;
+    return next_in_line("127.0.0.1", service, hints, found);
 }

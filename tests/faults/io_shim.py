@@ -1,4 +1,4 @@
-"""Builds and steers the disk and the clock that misbehave (io_shim.c).
+"""Builds and steers the disk, the clock and the name service that misbehave (io_shim.c).
 
 It is compiled when the campaign starts, with the C compiler that CI has anyway (gcc, or what CC names); without one,
 the faults that need it are skipped, and the report says so.
@@ -18,8 +18,16 @@ SOURCE = Path(__file__).with_name("io_shim.c")
 WRITE, SYNC, RENAME, OPEN, TRUNCATE, MKDIR, UNLINK = (1 << bit for bit in range(7))
 EVERYTHING = 127
 FOR_EVER = -1
-_FORM = struct.Struct("=8iq")
-_FIELDS = ("calls", "error", "skip", "remaining", "shorten", "frozen", "failed", "names", "clock_offset_ns")
+NAME_UNKNOWN, NAME_LATER = -2, -3
+"""EAI_NONAME and EAI_AGAIN of <netdb.h>."""
+
+A_NAME = "models.faults.test"
+"""A name of 127.0.0.1, as long as names are known."""
+
+_INTS = ("calls", "error", "skip", "remaining", "shorten", "frozen", "failed", "names")
+_FIELDS = {name: ("=i", 4 * place) for place, name in enumerate(_INTS)}
+_FIELDS |= {"clock_offset_ns": ("=q", 32), "name_error": ("=i", 40), "lookups": ("=i", 44)}
+"""Form and place of each field of the page: ``struct control``."""
 
 
 def compiler() -> str | None:
@@ -63,15 +71,16 @@ class Shim:
 
     def read(self, name: str) -> int:
         """Return a field of the page."""
-        found: int = _FORM.unpack_from(self._page)[_FIELDS.index(name)]
+        form, place = _FIELDS[name]
+        found: int = struct.unpack_from(form, self._page, place)[0]
         return found
 
     def set(self, **fields: int) -> None:
         """Change fields of the page, the one that arms the shim (``calls``) last."""
         for name in sorted(fields, key=lambda one: one == "calls"):
-            place = _FIELDS.index(name)
-            struct.pack_into("=q" if name == "clock_offset_ns" else "=i", self._page, place * 4, fields[name])
+            form, place = _FIELDS[name]
+            struct.pack_into(form, self._page, place, fields[name])
 
     def heal(self) -> None:
         """Let everything work again."""
-        self.set(calls=0, shorten=0, frozen=0)
+        self.set(calls=0, shorten=0, frozen=0, name_error=0)

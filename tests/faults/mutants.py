@@ -88,6 +88,37 @@ MUTANTS = (
         cycles=5,
     ),
     Mutant(
+        name="a reply that has not ended is taken for an empty answer",
+        file="providers/wire.py",
+        text="    if text is None and not tool_calls and not finish_reason:\n",
+        instead="    if False:\n",
+        fault="network: null content",
+        cycles=2,
+    ),
+    Mutant(
+        name="an attempt has no deadline",
+        file="providers/deadlines.py",
+        text="                if now >= exchange.due and exchange.sock is not None:\n",
+        instead="                if False:\n",
+        also=(
+            (
+                "providers/curl_transport.py",
+                "            handle.setopt(pycurl.TIMEOUT_MS, max(1, round(timeout_s * 1000)))\n",
+                "",
+            ),
+        ),
+        fault="network: a byte a second",
+        cycles=2,
+    ),
+    Mutant(
+        name="a deadline ends nothing",
+        file="commands/under_way.py",
+        text="        if self._bounds.look(over=over):\n",
+        instead="        if False:\n",
+        fault="supervisor: --deadline",
+        cycles=2,
+    ),
+    Mutant(
         name="a shard does not see that nobody feeds it any more",
         file="processes/parent.py",
         text="        return self._lost.is_set() or self._clock() - self._heard_at > self._silence_s\n",

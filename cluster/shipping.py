@@ -1,0 +1,36 @@
+"""The program itself, packed for the nodes: they run what this machine runs, whatever is installed there."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = (
+    "trials",
+    "workflows",
+    "questions",
+    "providers",
+    "stores",
+    "telemetry",
+    "processes",
+    "simulator",
+    "cluster",
+    "commands",
+)
+_DATA = (".toml", ".js", ".css")
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+def pack_program(path: Path) -> None:
+    """Write a zip file of the source; the same source makes the same bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in _sources():
+            archive.writestr(zipfile.ZipInfo(str(source.relative_to(ROOT)), _LONG_AGO), source.read_bytes())
+
+
+def _sources() -> Iterator[Path]:
+    yield from sorted(ROOT.glob("*_runner.py"))
+    for room in ROOMS:
+        yield from sorted(one for one in (ROOT / room).rglob("*") if one.suffix == ".py" or one.suffix in _DATA)
