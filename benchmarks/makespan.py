@@ -11,9 +11,6 @@ one after another, each with a latency.
 from __future__ import annotations
 
 import argparse
-import heapq
-import itertools
-import queue
 import subprocess
 import sys
 import tempfile
@@ -24,13 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from virtual import Clock, Inbox, plan_of
+
 from processes.dispatch import Dispatcher
 from processes.supervisor import Replay, Start, Supervisor
 from trials.digest import uniform
-from trials.plan import Group, TrialPlan
 from trials.progress import ShardProgress
-from trials.spec import RunSpec, WorkflowSpec
-from trials.words import Cell, Chat, Marked, Sampling, Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 LATENCY_S = 0.2
@@ -78,41 +74,6 @@ SCENARIOS = (
         rates=(step(50, 10, 150), step(30, 50, 150), step(20, 40, 150)),
     ),
 )
-
-
-class Clock:
-    """Virtual time and what will happen in it."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._order = itertools.count()
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        """Let something happen."""
-        heapq.heappush(self._events, (max(when, self.now), next(self._order), what))
-
-    def advance(self, until: float, enough: Callable[[], bool]) -> None:
-        """Let things happen until a time, or until it is enough."""
-        while self._events and self._events[0][0] <= until and not enough():
-            self.now, _, what = heapq.heappop(self._events)
-            what()
-        if not enough():
-            self.now = until
-
-
-class Inbox(queue.SimpleQueue):  # type: ignore[type-arg]
-    """The supervisor's inbox: waiting for a message lets virtual time pass."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Return the next message, or raise Empty after ``timeout`` of virtual time."""
-        if self.empty() and timeout is not None:
-            self._clock.advance(self._clock.now + timeout, lambda: not self.empty())
-        return super().get_nowait()
 
 
 class VirtualShard:
@@ -260,47 +221,13 @@ class House:
         pass
 
 
-class NoWorkload:
-    """Trials without content."""
-
-    definition = ""
-
-    def groups(self, spec: RunSpec) -> list[Group]:
-        assert isinstance(spec.asks, WorkflowSpec)
-        cell = Cell(model="m", prompt_type="optimal", tool_success_rate=0.8, difficulty="easy", task_type="simple_task")
-        return [Group(phase=0, model="m", cells=(cell,), counts=(spec.asks.num_instances,))]
-
-    def trial(self, group: Group, number: int) -> Trial:
-        return Trial(number=number, trial_key=str(number), cell=group.cells[0], task_id="", epoch=0)
-
-    def run(self, trial: Trial, chat: Chat, opening: object = None) -> Marked:
-        raise NotImplementedError
-
-
-def plan_of(requests: int) -> TrialPlan:
-    """Return a plan whose trials make about this many requests."""
-    spec = RunSpec(
-        models=("m",),
-        asks=WorkflowSpec(
-            prompt_types=("optimal",),
-            difficulties=("easy",),
-            task_types=("simple_task",),
-            tool_success_rates=(0.8,),
-            num_instances=requests // 4,
-        ),
-        sampling={"m": Sampling()},
-        definition="",
-    )
-    return TrialPlan(spec, NoWorkload())
-
-
 def virtual_makespan_s(scenario: Scenario, balance: str) -> tuple[float, float]:
     """Return how long a scenario takes, in virtual seconds, and which share of the trials was done."""
     left.clear()
     clock = Clock()
     inbox = Inbox(clock)
     numbers = range(1, len(scenario.rates) + 1)
-    plan = plan_of(scenario.requests)
+    plan = plan_of(scenario.requests // 4)
     supervisor = Supervisor(
         Dispatcher(plan, dict.fromkeys(numbers, "m"), balance=balance),
         {number: Start() for number in numbers},

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
 from rate_scenarios import SCENARIOS
 from rate_servers import Bucket, FixedWindow
-from rate_simulation import Ours, Scenario, Seen, Simulation, score
+from rate_simulation import Controller, Ours, Scenario, Seen, Simulation, score
 
 from providers.rate_control import NO_HINTS, Permit, RateControl
 from providers.rate_hints import Hints
@@ -82,8 +81,17 @@ def play(scenario: Scenario, holders: int, *, seed: int = 1, adaptive: bool = Tr
     """Run a scenario with so many holders on its scope."""
     wire = Wire()
     shared = replace(scenario, processes=holders, workers=max(4, scenario.workers * scenario.processes // holders))
-    made: Callable[[int], Holder] = lambda number: Holder(wire, f"n{number}", scenario.start, adaptive=adaptive)
+
+    def made(number: int) -> Controller:
+        return Holder(wire, f"n{number}", scenario.start, adaptive=adaptive)
+
     return Simulation(shared, made, seed).run(), wire
+
+
+def play_alone(scenario: Scenario, *, seed: int) -> Seen:
+    """Run a scenario with one control for all of its workers."""
+    joint = replace(scenario, processes=1, workers=scenario.workers * scenario.processes)
+    return Simulation(joint, lambda number: Ours(scenario.start, joint.workers, seed), seed).run()
 
 
 def main() -> None:
@@ -102,9 +110,7 @@ def main() -> None:
     for scenario in (*SCENARIOS, *more):
         if options.only not in scenario.name or scenario.name == "429 for ever":
             continue
-        joint = replace(scenario, processes=1, workers=scenario.workers * scenario.processes)
-        runs = [Simulation(joint, lambda _: Ours(scenario.start, joint.workers, seed), seed).run() for seed in (1, 2)]
-        cells = [_shares(scenario, runs)]
+        cells = [_shares(scenario, [play_alone(scenario, seed=seed) for seed in (1, 2)])]
         for holders in options.holders:
             pairs = [play(scenario, holders, seed=seed) for seed in (1, 2)]
             requests = sum(len(seen.times) for seen, _ in pairs)

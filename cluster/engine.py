@@ -51,6 +51,7 @@ class RayEngine:
         self._gpus = gpus_per_shard
         self._variables = dict(variables)
         self._token = secrets.token_hex(8)
+        note(f"joining the Ray cluster at {address}" if address else "starting Ray, or joining that of RAY_ADDRESS")
         join(address, len(orders))
         try:
             parties = [one for order in orders.values() for one in (order.deployment, order.judge) if one is not None]
@@ -58,7 +59,7 @@ class RayEngine:
             note(f"Ray: {nodes} node{'s' if nodes > 1 else ''}, {ray.cluster_resources().get('CPU', 0):g} CPUs")
             head, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
             self._head = (head.strip("[]"), int(port))
-            self._desk = desk()  # kept, so that it is there from the first request on
+            self._desk = desk(restarted=False)  # kept, so that it is there from the first request on
             self._bank, self._bank_name = self._put_bank()
             # Side by side: a process of Ray's takes seconds to come up.
             self._hosts = {number: self._new_host() for number in orders}
@@ -120,7 +121,7 @@ class RayEngine:
     def _parcel(self, shard: int) -> Parcel:
         files, spec = _own_files(self._run.spec)
         head = self._run.read_json("run.json")
-        order = self._orders[shard]
+        order = replace(self._orders[shard], leases=True)
         return Parcel(
             token=self._token,
             run_id=self._run.run_id,

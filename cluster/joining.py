@@ -9,8 +9,10 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ from trials.errors import UsageError
 
 REACHED_WITHIN_S, REPORTED_WITHIN_S = 5.0, 120.0
 
+_HANDLERS_EVERY_S = 0.02
 WITHOUT_HEAD_S = 3600
 """So long a driver goes on without the cluster's head, instead of the minute after which Ray would end it."""
 
@@ -42,12 +45,11 @@ def join(address: str, shards: int) -> None:
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(WITHOUT_HEAD_S))
     logging.getLogger("ray").setLevel(logging.ERROR)  # its advice is not for who evaluates models
     own: dict[str, Any] = {} if address else {"num_cpus": max(shards, os.cpu_count() or 1), "include_dashboard": False}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with tempfile.TemporaryDirectory() as folder:
             program = Path(folder) / "program.zip"
             pack_program(program)
-            ray.init(
+            _start(
                 address=address or "local",
                 log_to_driver=False,
                 configure_logging=False,
@@ -58,9 +60,32 @@ def join(address: str, shards: int) -> None:
     except (ConnectionError, RuntimeError, ValueError, RayError) as problem:
         hint = "; if it asks for a token, set RAY_AUTH_MODE=token here as well (docs/scaling.md)" if address else ""
         raise UsageError(f"--engine ray: {_first_line(problem)}{hint}") from problem
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+
+
+def _start(**options: Any) -> None:
+    """Start Ray in a thread, for signals to be heeded meanwhile: it takes their handlers for itself as it starts."""
+    started: Future[None] = Future()
+
+    def start() -> None:
+        try:
+            ray.init(**options)
+            started.set_result(None)
+        except BaseException as problem:
+            started.set_exception(problem)
+        Event().wait()  # the processes that Ray has started end with the thread that did so
+
+    Thread(target=start, name="ray-start", daemon=True).start()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        while not started.done():
+            wait([started], timeout=_HANDLERS_EVERY_S)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    except BaseException:
+        wait([started], timeout=REPORTED_WITHIN_S)  # Ray cannot be left half started
+        ray.shutdown()
+        raise
+    started.result()
 
 
 def check_nodes(urls: Iterable[str]) -> int:

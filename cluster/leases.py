@@ -16,6 +16,7 @@ import ray
 
 from processes.child import Child
 from processes.messages import Message
+from providers.rate_leases import Leases
 
 NAME, NAMESPACE = "rate-leases", "ultra-parallel-runner"
 ANSWER_WITHIN_S = 5.0
@@ -24,22 +25,25 @@ ANSWER_WITHIN_S = 5.0
 class LeaseDesk:
     """The actor. Its methods run one at a time."""
 
-    def __init__(self) -> None:
-        from providers.rate_leases import Leases
-
-        self._leases = Leases()
+    def __init__(self, restarted: bool) -> None:
+        """``restarted``: there may be leases that another one has granted."""
+        again = ray.get_runtime_context().was_current_actor_reconstructed
+        self._leases = Leases(restarted=restarted or again)
 
     def renew(self, scope: str, report: dict[str, Any]) -> dict[str, Any]:
         """Take a holder's report and return what it may do next."""
         return self._leases.renew(scope, report, time.monotonic())
 
 
-def desk() -> Any:
-    """Return the actor that keeps the cluster's limits; all runs share it. It ends with who started it."""
+def desk(*, restarted: bool) -> Any:
+    """Return the actor that keeps the cluster's limits; all runs share it. It ends with who started it.
+
+    ``restarted``: if there is none, there has been one.
+    """
     made = ray.remote(LeaseDesk).options(
         name=NAME, namespace=NAMESPACE, get_if_exists=True, num_cpus=0, max_restarts=-1
     )
-    return made.remote()
+    return made.remote(restarted)
 
 
 class LeaseLink:
@@ -58,7 +62,7 @@ class LeaseLink:
         while True:
             message, child = self._reports.get()
             try:
-                keeper = keeper or desk()
+                keeper = keeper or desk(restarted=True)
                 grant = ray.get(keeper.renew.remote(message["scope"], message["report"]), timeout=ANSWER_WITHIN_S)
             except (ray.exceptions.RayError, ValueError):
                 keeper = None  # the holder asks again before its lease ends

@@ -8,8 +8,9 @@ held by a shard, or ended; but for those that a second shard tries as well (``he
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from heapq import heapify, heappop, heappush, heapreplace
 
 from processes.waiting import Waiting
 from trials.plan import TrialPlan
@@ -38,8 +39,14 @@ class Dispatcher:
         self._moved = dict.fromkeys(shard_models, 0)
         self.share, self.earlier = even_split(plan, shard_models), dict.fromkeys(shard_models, 0)
         self._phases: deque[dict[int, Waiting]] = deque()
+        self._left: deque[Counter[str]] = deque()
         for phase in sorted({group.phase for group in plan.groups}):
-            self._phases.append(self._queues(plan, phase, done))
+            queues = self._queues(plan, phase, done)
+            self._phases.append(queues)
+            self._left.append(Counter())
+            for shard, model in shard_models.items():
+                self._left[-1][model] += len(queues[shard])
+        self._rich = self._ranked()
         self._next_phase()
 
     def take(self, shard: int, count: int) -> list[int]:
@@ -49,10 +56,11 @@ class Dispatcher:
         queues = self._phases[0]
         taken = queues[shard].take(count)
         if not taken and self._pull:
-            richest = max(self._siblings[self._shard_models[shard]], key=lambda one: len(queues[one]))
-            # Half of what is left, so that the two shards end together rather than pass crumbs around.
-            taken = queues[richest].take(min(count, -(-len(queues[richest]) // 2)))
-            self._count_moved(len(taken), richest, shard)
+            richest = self._richest(self._shard_models[shard])
+            if richest is not None:
+                # Half of what is left, so that the two shards end together rather than pass crumbs around.
+                taken = queues[richest].take(min(count, -(-len(queues[richest]) // 2)))
+                self._count_moved(len(taken), richest, shard)
         self._held[shard].update(taken)
         return taken
 
@@ -66,7 +74,7 @@ class Dispatcher:
         """Move trials that a shard held and has let go into another's queue, first; ended ones are passed over."""
         moving = self._let_go(donor, numbers)
         if moving:
-            self._phases[0][taker].put_back(moving)
+            self._put_back(taker, moving)
             self._count_moved(len(moving), donor, taker)
 
     def hedge(self, taker: int, numbers: Iterable[int]) -> None:
@@ -99,20 +107,19 @@ class Dispatcher:
                 if shard == taker:
                     self._count_moved(1, holder, taker)
             fresh.append(number)
-        self._next_phase()
+        self._give_up(shard, len(fresh))
         return fresh, others
 
     def returned(self, shard: int, *, but: Set[int] = frozenset()) -> list[int]:
         """Take back what a shard holds (it died), ``but`` for some; return the numbers. They wait again, first."""
         numbers = self._let_go(shard, self._held[shard] - but)
         if numbers:
-            self._phases[0][shard].put_back(numbers)
+            self._put_back(shard, numbers)
         return numbers
 
     def put_off(self, shard: int, numbers: Iterable[int]) -> None:
         """Take trials from a shard that nobody is to be given any more; they have not ended."""
-        self._let_go(shard, numbers)
-        self._next_phase()
+        self._give_up(shard, len(self._let_go(shard, numbers)))
 
     def close(self, shard: int) -> None:
         """Give a shard no more work. With ``pull`` its share stays for its siblings to take, if it has any left."""
@@ -121,8 +128,9 @@ class Dispatcher:
         open_siblings = set(self._siblings[self._shard_models[shard]]) - self._closed
         if not (self._pull and open_siblings):
             stranded = [self._shard_models[shard]] if self._pull else []
-            for queues in self._phases:
-                for one in [shard, *(s for model in stranded for s in self._siblings[model])]:
+            for queues, left in zip(self._phases, self._left, strict=True):
+                for one in {shard, *(s for model in stranded for s in self._siblings[model])}:
+                    left[self._shard_models[one]] -= len(queues[one])
                     queues[one].clear()
         self._next_phase()
 
@@ -138,11 +146,14 @@ class Dispatcher:
         """Whether a shard will never be given anything more."""
         if shard in self._closed:
             return True
-        sources = self._siblings[self._shard_models[shard]] if self._pull else [shard]
-        if any(queues[one] for queues in self._phases for one in sources):
-            return False
-        # What a sibling holds comes back if it dies, so those who pull wait for it.
-        return not any(self._held[one] for one in sources)
+        if self._pull:  # what a sibling holds comes back if it dies, so those who pull wait for it
+            model = self._shard_models[shard]
+            return not any(left[model] for left in self._left)
+        return not self._held[shard] and not any(queues[shard] for queues in self._phases)
+
+    def model(self, shard: int) -> str:
+        """Return the model that a shard works for; trials move between those of one model."""
+        return self._shard_models[shard]
 
     def _let_go(self, shard: int, numbers: Iterable[int]) -> list[int]:
         """Take trials from a shard, and return those that nobody else holds, in order."""
@@ -164,9 +175,44 @@ class Dispatcher:
                     self.earlier[shard] += len(numbers) - queues[shard].add(numbers)
         return queues
 
+    def _put_back(self, shard: int, numbers: Sequence[int]) -> None:
+        queues = self._phases[0]
+        queues[shard].put_back(numbers)
+        heappush(self._rich[self._shard_models[shard]], (-len(queues[shard]), shard))
+
+    def _give_up(self, shard: int, count: int) -> None:
+        """So many trials of a shard's model have ended, or are nobody's any more."""
+        if count:
+            self._left[0][self._shard_models[shard]] -= count
+        self._next_phase()
+
     def _next_phase(self) -> None:
-        while self._phases and not any(self._phases[0].values()) and not any(self._held.values()):
+        while self._phases and not any(self._left[0].values()):
             self._phases.popleft()
+            self._left.popleft()
+            self._rich = self._ranked()
+
+    def _ranked(self) -> dict[str, list[tuple[int, int]]]:
+        """Return, by model, a heap of its shards by how much waits for them in this phase."""
+        queues = self._phases[0] if self._phases else {}
+        ranked = {model: [(-len(queues[one]), one) for one in some if queues] for model, some in self._siblings.items()}
+        for heap in ranked.values():
+            heapify(heap)
+        return ranked
+
+    def _richest(self, model: str) -> int | None:
+        """Return the shard of a model for which most waits, the first of several; None if there is none."""
+        heap, queues = self._rich[model], self._phases[0]
+        while heap:
+            length, shard = heap[0]
+            if (now := len(queues[shard])) == -length and now:
+                return shard
+            # It has been taken from since; who came back to much was put in once more.
+            if now:
+                heapreplace(heap, (-now, shard))
+            else:
+                heappop(heap)
+        return None
 
 
 def even_split(plan: TrialPlan, shard_models: Mapping[int, str]) -> dict[int, int]:

@@ -28,10 +28,14 @@ MAX_LESSONS = 20
 ASLEEP_S = 5.0
 """Who has not looked after the shards for so long cannot say that it was they who were silent."""
 VIEW_EVERY_S = 0.25
+LOOK_EVERY_S = 0.05
+"""While messages come, all shards are looked over no more often: with a thousand of them that is most of the work."""
+
 WORTH_MOVING_S = 1.0
 """Trials move away from a shard only if it would work longer than this on what it holds."""
 
-RECALL_EVERY_S = 1.0
+LATELY_S = 4.0
+RECALL_EVERY_S, RANK_EVERY_S = 1.0, 0.1
 WORTH_TAKING_OVER_S, CRAWL = 5.0, 2.0
 """Begun trials move only if it would work longer than this, at less than the ``CRAWL``-th part of the other's limit."""
 SUMMED = ("requests", "rejected_429")
@@ -111,7 +115,11 @@ class ShardState:
     hung: bool = False
     out_of_memory_before: int = 0
     ended_at_launch: int = 0
+    pace: float = 0.0
+    paced_at: float = 0.0
+    paced_ended: int = 0
     recalled_for: int = 0
+    recalled_running: bool = False
     recalled_at: float = float("-inf")
     failure: str = ""
 
@@ -119,6 +127,14 @@ class ShardState:
     def ended(self) -> int:
         """Trials that ended in any process of this shard."""
         return self.endings.total()
+
+    def keep_pace(self, now: float) -> None:
+        """Work out how many trials end in a second lately: one that was fast may have become slow."""
+        took_s = now - self.paced_at
+        if took_s > 0:
+            share = min(1.0, took_s / LATELY_S)
+            self.pace += share * ((self.ended - self.paced_ended) / took_s - self.pace)
+            self.paced_at, self.paced_ended = now, self.ended
 
     @property
     def total(self) -> ShardProgress:
@@ -148,6 +164,8 @@ class Supervisor:
     ) -> None:
         self.shards = [ShardState(number, start) for number, start in sorted(starts.items())]
         self._by_number = {shard.number: shard for shard in self.shards}
+        self._by_child: dict[ShardProcess, ShardState] = {}
+        self._ranked: dict[str, tuple[float, list[tuple[float, int]]]] = {}
         self._dispatcher = dispatcher
         self._hooks = hooks
         self._wait_for_ready = wait_for_ready
@@ -163,8 +181,9 @@ class Supervisor:
         self._interrupts = 0
         self._drain_until: float | None = None
         self._beat_at = 0.0
-        self._watched_at = clock()
+        self._looked_at = self._watched_at = clock()
         self._shown_at = 0.0
+        self._launched = 0
         self.draining = False
         self._noted: set[str] = set()
 
@@ -180,11 +199,16 @@ class Supervisor:
     def run(self) -> None:
         """Return once every shard has ended its work, failed for good, or been stopped."""
         try:
+            heard = False
             while not all(shard.over for shard in self.shards):
                 self._heed_interrupts()
-                self._launch_due()
-                self._receive(0.1)
-                self._watch()
+                look = not heard or self._clock() - self._looked_at >= LOOK_EVERY_S
+                if look:
+                    self._looked_at = self._clock()
+                    self._launch_due()
+                heard = self._receive(0.1)
+                if look:
+                    self._watch()
                 self._beat()
                 self._show()
         finally:
@@ -215,25 +239,30 @@ class Supervisor:
         return (self._wait_for_ready and previous.ready) or now - previous.launched_at >= shard.start.delay_s
 
     def _launch(self, shard: ShardState, now: float) -> None:
+        self._launched += shard.launched_at is None
         shard.launched_at = shard.heard_at = now
         shard.ready = shard.finishing = shard.hung = False
         shard.given = 0
         shard.out_of_memory_before = self._out_of_memory()
-        shard.ended_at_launch = shard.ended
+        shard.ended_at_launch = shard.paced_ended = shard.ended
+        shard.pace, shard.paced_at = 0.0, now
         shard.progress = ShardProgress(state="starting")
         shard.child = self._hooks.launch(shard.number, self._inbox)
+        self._by_child[shard.child] = shard
 
-    def _receive(self, timeout_s: float) -> None:
-        """Handle every message that waits, or the first that comes within the time."""
+    def _receive(self, timeout_s: float) -> bool:
+        """Handle every message that waits, or the first that comes within the time; return whether one came."""
+        heard = False
         try:
             child, message = self._inbox.get(timeout=timeout_s)
             while True:
-                shard = next((one for one in self.shards if one.child is child), None)
+                heard = True
+                shard = self._by_child.get(child)
                 if shard is not None:
                     self._handle(shard, message)
                 child, message = self._inbox.get_nowait()
         except queue.Empty:
-            return
+            return heard
 
     def _handle(self, shard: ShardState, message: Message | None) -> None:
         if message is None:
@@ -243,13 +272,16 @@ class Supervisor:
         kind = message["type"]
         if kind == "ready":
             shard.ready = True
+            if self._launched < len(self.shards):
+                self._looked_at = float("-inf")  # the next one may start
         elif kind == "ended":
             self._count(shard, message["endings"])
-            self._finish_idle()
+            self._finish_idle(shard)
         elif kind == "want":
             self._assign(shard, message["count"])
         elif kind == "progress":
             shard.progress = ShardProgress.from_json(message["progress"])
+            shard.keep_pace(shard.heard_at)
         elif kind == "note":
             self._note(message["text"])
         elif kind == "returned":
@@ -277,7 +309,7 @@ class Supervisor:
             if held == suspects:
                 self._send(shard, self._suspects.next_group(shard.number, held))
         else:
-            self._finish_idle()
+            self._finish_idle(shard)
             self._recall_for(shard, count)
             self._hedge(shard, count)
 
@@ -320,14 +352,40 @@ class Supervisor:
 
         One that is throttled to a crawl is asked for trials it has begun as well: the other goes on where they are.
         """
-        donor = max(self._donors(idle), key=lambda one: self._left_s(one), default=None)
-        if donor is None or donor.child is None or self._left_s(donor) < WORTH_MOVING_S:
+        donor = self._longest(idle)
+        if donor is None or donor.child is None:
             return
-        if self._clock() - donor.recalled_at < RECALL_EVERY_S:
-            return
-        crawls = donor.progress.qps_limit * CRAWL < idle.progress.qps_limit
         donor.recalled_for, donor.recalled_at = idle.number, self._clock()
-        donor.child.send("recall", count=count, running=crawls and self._left_s(donor) > WORTH_TAKING_OVER_S)
+        donor.recalled_running = self._takes_over(idle, donor)
+        donor.child.send("recall", count=count, running=donor.recalled_running)
+
+    def _takes_over(self, idle: ShardState, donor: ShardState) -> bool:
+        """Whether a shard should go on with what another, which crawls, has begun."""
+        crawls = donor.progress.qps_limit * CRAWL < idle.progress.qps_limit
+        return crawls and self._left_s(donor) > WORTH_TAKING_OVER_S
+
+    def _longest(self, idle: ShardState) -> ShardState | None:
+        """Return the sibling that would work longest on what it holds, of those that were not asked just now.
+
+        With many shards idle they come one after another, so all siblings are ranked at once, a few times a second.
+        """
+        now, model = self._clock(), self._dispatcher.model(idle.number)
+        ranked_at, ranked = self._ranked.get(model, (float("-inf"), []))
+        if now - ranked_at >= RANK_EVERY_S:
+            waits = ((self._left_s(one), one.number) for one in self._donors(idle))
+            ranked = sorted(one for one in waits if one[0] >= WORTH_MOVING_S)
+            self._ranked[model] = now, ranked
+        while ranked:
+            _, number = ranked.pop()
+            donor = self._by_number[number]
+            if donor is idle or donor.child is None or self._suspects.are_tried(number):
+                continue
+            # Who was asked in vain, by one that is no faster, may be asked by one that is.
+            free = now - donor.recalled_at >= RECALL_EVERY_S
+            free = free or (not donor.recalled_running and self._takes_over(idle, donor))
+            if free and self._left_s(donor) >= WORTH_MOVING_S:
+                return donor
+        return None
 
     def _donors(self, idle: ShardState) -> list[ShardState]:
         """Return the siblings whose trials may move to a shard; one that kills its process stays where it is."""
@@ -345,15 +403,23 @@ class Supervisor:
             self._assign(taker, len(numbers))
 
     def _left_s(self, shard: ShardState) -> float:
-        """Estimate how long a shard will work on what it holds, from how it fared since its launch."""
+        """Estimate how long a shard will work on what it holds, from its pace since its launch; lately, if worse."""
         held = len(self._dispatcher.held(shard.number))
         if shard.launched_at is None or not held:
             return 0.0
-        fresh = shard.ended - shard.ended_at_launch
-        return held * (self._clock() - shard.launched_at) / max(fresh, 1)
+        elapsed_s, fresh = self._clock() - shard.launched_at, shard.ended - shard.ended_at_launch
+        pace = max(fresh, 1) / max(elapsed_s, 1e-3)
+        if elapsed_s > LATELY_S:
+            pace = min(pace, max(shard.pace, 0.1 / LATELY_S))
+        return held / pace
 
-    def _finish_idle(self) -> None:
-        """Tell every shard that will get no more work to leave once it has ended what it holds."""
+    def _finish_idle(self, about: ShardState | None = None) -> None:
+        """Tell every shard that will get no more work to leave once it has ended what it holds.
+
+        What happened to one shard, if it is said which it is ``about``, ends others' work only together with its own.
+        """
+        if about is not None and not self._dispatcher.exhausted(about.number):
+            return
         for shard in self.shards:
             if shard.child is None or shard.finishing or not shard.ready:
                 continue
@@ -375,6 +441,8 @@ class Supervisor:
     def _ended(self, shard: ShardState) -> None:
         """A shard's process is gone: done, drained, failed, or dead."""
         child, shard.child = self._child(shard), None
+        self._by_child.pop(child, None)
+        self._looked_at = float("-inf")  # it may have to be started again
         for name in SUMMED:
             shard.before[name] += getattr(shard.progress, name)
         shard.traffic_before = summed(shard.traffic_before, shard.progress.traffic)

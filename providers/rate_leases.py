@@ -50,7 +50,7 @@ HUNGRY = 0.2
 """Who was held back for so great a share of the time wants more."""
 
 EXCESS = 0.05
-"""Where those that have not heard of a cut send so much too much, as a part of the law's rate, they may be the cause."""
+"""Where those that have not heard of a cut send so much too much, as a part of the rate, they may be the cause."""
 
 KEEPS = 0.5
 """After a cut who asks keeps so much of its fair share, though others have not yet heard of the cut."""

@@ -34,6 +34,10 @@ class Nodes:
         """Start another node for shards."""
         self._workers.append(self.cluster.add_node(num_cpus=2, num_gpus=1))
 
+    def add_apart(self, temporary: Path) -> None:
+        """Start a node that shares no folder with the others; it has three GPUs, by which shards find it."""
+        self.cluster.add_node(num_cpus=2, num_gpus=3, env_vars={"TMPDIR": str(temporary)})
+
     def kill_one(self) -> None:
         """Kill a node as a power cut does."""
         self.cluster.remove_node(self._workers.pop(), allow_graceful=False)
@@ -179,6 +183,15 @@ def test_shards_that_no_node_has_room_for_wait_and_can_be_interrupted(at_home, n
     assert running.wait(20) == 130, running.output + running.complaints
 
 
+def test_signal_while_ray_starts_ends_as_any_other(at_home, simulator):
+    running = at_home.start(*ask(simulator, bank(at_home)), "--engine", "ray")
+    running.wait_to_say("starting Ray")
+    running.send(15)
+    assert running.wait(60) == 143, running.output + running.complaints
+    assert "Traceback" not in running.complaints
+    assert next((at_home.path / "logs").glob("sim-*/DONE")).exists()
+
+
 def test_cluster_that_is_not_there_is_told_before_anything_starts(at_home, simulator):
     ended = at_home.run(*ask(simulator, bank(at_home), "--engine", "ray", "--ray-address", "127.0.0.1:1"), code=2)
     assert "nothing answers at 127.0.0.1:1" in ended.stderr
@@ -232,3 +245,21 @@ def test_the_program_travels_whole():
     settings.read(ROOT / "setup.cfg")
     packages = settings["options.packages.find"]["include"].split()
     assert sorted(f"{room}*" for room in ROOMS) == sorted(packages)
+
+
+def test_nodes_share_the_one_limit_of_a_deployment(at_home, nodes, simulate, tmp_path):
+    """Each node has a place of its own to meet in, as machines do, so that they can only meet by leases."""
+    for number in (1, 2):
+        (tmp_path / f"node-{number}").mkdir()
+        nodes.add_apart(tmp_path / f"node-{number}")
+    simulator = simulate("--latency", "0.05", "--limit-qps", "20")
+    running = at_home.start(
+        *("--simulator-url", simulator.url, "--questions", bank(at_home), "--scorer", "numeric"),
+        *("--model", "deepseek-v3.1", "--replicas", "2", "--rate-mode", "fixed", "--qps", "15", "--stagger", "0"),
+        *(*on(nodes), "--gpus-per-shard", "3"),
+    )
+    assert running.wait() == 0, running.output + running.complaints
+    stats = simulator.stats()
+    assert stats["served"] == QUESTIONS == len(at_home.rows())
+    assert len({row["shard"] for row in at_home.rows()}) == 2, "only one node worked"
+    assert stats["requests"] == QUESTIONS, "both nodes together asked for more than the limit"
