@@ -321,6 +321,13 @@ class Shard:
         self._counts.traffic = self._asking.traffic()
         return self._counts
 
+    def _take_grants(self) -> None:
+        """Go on serving others on this node that share a limit; whatever else is said to who leaves is passed over."""
+        while not self._feed.inbox.empty():
+            message = self._feed.inbox.get()
+            if message["type"] == "lease":
+                self._handle(message)
+
     def _leave(self) -> None:
         """Stop the workers, keep what they still bring in, say goodbye."""
         self._counts.state = "draining" if self._drain_asked or self._failure else "done"
@@ -329,6 +336,7 @@ class Shard:
         self._pool.stop()
         give_up_at = time.monotonic() + self._drain_timeout_s
         while not self._nobody_waits() and not self._pool.join(TICK_S) and time.monotonic() < give_up_at:
+            self._take_grants()
             self._report()
         if isinstance(self._failure, StoreError):
             self._log.error("the journal takes no more: %s", self._failure)

@@ -243,7 +243,7 @@ def _new_handle() -> Any:
     handle.setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)  # a proxy that tunnels is not shown the key
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(CONNECT_TIMEOUT_S * 1000))
     handle.setopt(pycurl.TCP_KEEPALIVE, 1)  # routers forget connections on which a model thinks in silence
-    # Since 8.16, libcurl remembers for 30 s that a name was not known, too: a hiccup would cost every attempt till then.
+    # Since 8.16, libcurl remembers for 30 s that a name was not known: a hiccup would cost every attempt till then.
     handle.setopt(pycurl.DNS_CACHE_TIMEOUT, 0)
     handle.setopt(pycurl.USERAGENT, USER_AGENT)
     handle.setopt(pycurl.ACCEPT_ENCODING, "")  # all that this libcurl can unpack

@@ -123,8 +123,8 @@ def test_what_a_dead_shard_had_ended_is_counted_once(supervise, tmp_path):
 
 
 def test_a_shard_that_never_gets_anywhere_is_given_up_and_its_work_moves(supervise):
-    supervisor, house = supervise({1: ["sys.exit(7)"], 2: ["time.sleep(0.05)"]}, trials=20)
-    assert ended(supervisor) == 20
+    supervisor, house = supervise({1: ["sys.exit(7)"], 2: ["time.sleep(0.05)"]}, trials=80)
+    assert ended(supervisor) == 80
     assert house.launched.count(1) == 1 + MAX_RESTARTS_WITHOUT_PROGRESS
     assert "without progress" in supervisor.shards[0].failure
 
