@@ -263,3 +263,23 @@ def test_nodes_share_the_one_limit_of_a_deployment(at_home, nodes, simulate, tmp
     assert stats["served"] == QUESTIONS == len(at_home.rows())
     assert len({row["shard"] for row in at_home.rows()}) == 2, "only one node worked"
     assert stats["requests"] == QUESTIONS, "both nodes together asked for more than the limit"
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ({"python": "2.7.18"}, r"node 10.0.0.7 \(far\) has Python 2.7.18, this machine"),
+        ({"missing": ("orjson",)}, r"node 10.0.0.7 \(far\) lacks orjson; run 'python -m pip install"),
+    ],
+)
+def test_node_that_does_not_fit_is_named_with_what_to_do(report, words):
+    import platform
+
+    from cluster.joining import _check_report
+    from cluster.parcel import NodeReport
+    from trials.errors import UsageError
+
+    fit = {"address": "10.0.0.7", "host": "far", "python": platform.python_version(), "missing": ()}
+    _check_report(NodeReport(**fit))
+    with pytest.raises(UsageError, match=words):
+        _check_report(NodeReport(**{**fit, **report}))
