@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,7 @@ class RayEngine:
         self._gpus = gpus_per_shard
         self._variables = dict(variables)
         self._token = secrets.token_hex(8)
+        self._children: list[RemoteChild] = []
         note(f"joining the Ray cluster at {address}" if address else "starting Ray, or joining that of RAY_ADDRESS")
         join(address, len(orders))
         try:
@@ -70,14 +72,17 @@ class RayEngine:
     def launch(self, shard: int, inbox: Inbox) -> RemoteChild:
         """See ``Engine``."""
         ready = self._hosts.pop(shard, None)
-        return RemoteChild(
+        child = RemoteChild(
             lambda: ready or self._new_host(),
             self._parcel(shard),
             self._bank,
             folder=self._run.shard_dir(shard),
             inbox=inbox,
             reachable=self._reachable,
+            needs="a CPU" + (f" and {self._gpus:g} GPUs" if self._gpus else ""),
         )
+        self._children.append(child)
+        return child
 
     def close(self) -> None:
         """Remove what the shards left on their nodes, and leave the cluster, if it still answers."""
@@ -86,6 +91,9 @@ class RayEngine:
         leaving.join(2 * TIDY_WITHIN_S)
 
     def _leave(self) -> None:
+        until = time.monotonic() + TIDY_WITHIN_S
+        for child in self._children:
+            child.await_release(until - time.monotonic())
         if not self._reachable():
             return
         with contextlib.suppress(RayError):

@@ -42,6 +42,7 @@ def join(address: str, shards: int) -> None:
     if address and address != "auto":
         _check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(WITHOUT_HEAD_S))
     logging.getLogger("ray").setLevel(logging.ERROR)  # its advice is not for who evaluates models
     own: dict[str, Any] = {} if address else {"num_cpus": max(shards, os.cpu_count() or 1), "include_dashboard": False}
@@ -58,7 +59,11 @@ def join(address: str, shards: int) -> None:
                 **own,
             )
     except (ConnectionError, RuntimeError, ValueError, RayError) as problem:
-        hint = "; if it asks for a token, set RAY_AUTH_MODE=token here as well (docs/scaling.md)" if address else ""
+        hint = (
+            "; if it asks for a token, this machine needs RAY_AUTH_MODE=token and the same one (docs/scaling.md)"
+            if address
+            else ""
+        )
         raise UsageError(f"--engine ray: {_first_line(problem)}{hint}") from problem
 
 
@@ -113,19 +118,13 @@ def check_nodes(urls: Iterable[str]) -> int:
 
 
 def _check_reachable(address: str) -> None:
-    parts = urlsplit(address if "//" in address else f"//{address}")
+    host, _, port = address.rpartition(":")
     try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or not port:
-        raise UsageError(f"--ray-address: {address!r} is neither HOST:PORT, as 'ray start --head' tells it, nor auto")
-    try:
-        socket.create_connection((host, port), REACHED_WITHIN_S).close()
-    except OSError as problem:
+        socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN_S).close()
+    except (OSError, ValueError, OverflowError) as problem:
+        said = problem.strerror if isinstance(problem, OSError) and problem.strerror else problem
         raise UsageError(
-            f"--ray-address: nothing answers at {address} ({problem.strerror or problem}); "
-            f"is 'ray start --head' running there?"
+            f"--ray-address or RAY_ADDRESS: nothing answers at {address} ({said}); is 'ray start --head' running there?"
         ) from problem
 
 

@@ -28,6 +28,7 @@ from trials.errors import StoreError
 LISTEN_S = 0.5
 PATIENCE_S = 10.0
 """A placing, or a silence on the line, is spoken of after this time."""
+STOP_WITHIN_S = 5.0
 LONGEST_PLACING_S = 900.0
 GONE_S = 20.0
 """A cluster whose head cannot be reached for so long is taken to be gone by who waits to be placed."""
@@ -50,15 +51,17 @@ class RemoteChild:
         folder: Path,
         inbox: Inbox,
         reachable: Callable[[], bool],
+        needs: str,
     ) -> None:
         """``new_host`` makes a ShardHost, ``folder`` is the shard's directory here. Raises StoreError.
 
         ``reachable`` says whether the cluster's head can be reached. Ray ends a process that asks something of it while
-        it is gone.
+        it is gone. ``needs`` says what a node must have free.
         """
         self._new_host = new_host
         self._host: Any = None
         self._reachable = reachable
+        self._needs = needs
         self._inbox = inbox
         self._folder = folder
         self._journal = JournalWriter(folder / JOURNAL)
@@ -68,6 +71,7 @@ class RemoteChild:
         self._code: int | None = None
         self._pid = 0
         self._usage = (0, 0.0)
+        self._releasing: threading.Thread | None = None
         threading.Thread(target=self._run, args=(parcel, bank), name=f"node-{parcel.shard}", daemon=True).start()
 
     @property
@@ -125,7 +129,7 @@ class RemoteChild:
             if not told and time.monotonic() - began > PATIENCE_S:
                 told = True
                 self._say(
-                    "note", text=f"shard {parcel.shard} waits for a node that has what it needs (see 'ray status')"
+                    "note", text=f"shard {parcel.shard} waits for a node with {self._needs} free (see 'ray status')"
                 )
         raise TimeoutError(f"no node could start it within {LONGEST_PLACING_S:g} s")
 
@@ -181,14 +185,20 @@ class RemoteChild:
                 self._journal.close()
             self._inbox.put((self, None))
         # Where the cluster does not answer, this would keep the supervisor waiting.
-        threading.Thread(target=self._let_go, name="node-release", daemon=True).start()
+        self._releasing = threading.Thread(target=self._let_go, name="node-release", daemon=True)
+        self._releasing.start()
+
+    def await_release(self, timeout_s: float) -> None:
+        """Wait until its actor has been told to end; only then may the cluster be left."""
+        if self._releasing is not None:
+            self._releasing.join(max(0.0, timeout_s))
 
     def _let_go(self) -> None:
-        if self._host is None or not self._reachable():
+        if self._host is None or not ray.is_initialized() or not self._reachable():
             return
         with contextlib.suppress(RayError):
-            ray.get(self._host.stop.remote(), timeout=PATIENCE_S)
-        if self._reachable():
+            ray.get(self._host.stop.remote(), timeout=STOP_WITHIN_S)
+        if ray.is_initialized() and self._reachable():
             with contextlib.suppress(RayError):
                 ray.kill(self._host)
 

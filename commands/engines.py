@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +16,7 @@ from trials.spec import RunOptions, ShardOrder
 
 LOCAL, RAY = "local", "ray"
 _OF_RAY = {"ray_address": "--ray-address", "gpus_per_shard": "--gpus-per-shard"}
+_ADDRESS = re.compile(r"auto|(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _FOR_SHARDS = ("OTEL_", "REDIS_PASSWORD")
 
 
@@ -25,6 +27,9 @@ def engine_options(values: Mapping[str, Any]) -> dict[str, Any]:
         if values[name] is not None and engine != RAY:
             raise UsageError(f"{flag} goes with --engine ray")
     if engine == RAY:
+        if values["ray_address"] and not _ADDRESS.fullmatch(values["ray_address"]):
+            given = values["ray_address"]
+            raise UsageError(f"--ray-address: {given!r} is neither HOST:PORT, as 'ray start --head' tells it, nor auto")
         if not find_spec("ray"):
             raise UsageError("--engine ray needs Ray: python -m pip install 'ultra-parallel-runner[ray]'")
         if (values["cache"] or "").startswith("sqlite:"):

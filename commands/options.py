@@ -82,7 +82,7 @@ _ENGINE = (
         "--ray-address",
         metavar="HOST:PORT",
         callback=_of_supervisor,
-        help="The cluster to join.  [env: RAY_ADDRESS; default: one on this machine, for this run]",
+        help="The cluster to join, or auto.  [env: RAY_ADDRESS; default: one on this machine, for this run]",
     ),
     click.option(
         "--gpus-per-shard", metavar="X", callback=_of_supervisor, help="GPUs that each shard reserves on its node."

@@ -88,6 +88,9 @@ class raising(heeding):
     def _raise(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
             _leave(number, frame)
+        if _imports(frame):
+            _again_soon(number)
+            return
         self._asked = True
         raise Interrupted(number)
 
@@ -97,7 +100,7 @@ class raising(heeding):
             self._hook(told)
             return
         self._asked = False
-        threading.Timer(_MOMENT_S, os.kill, (os.getpid(), told.exc_value.number)).start()
+        _again_soon(told.exc_value.number)
 
 
 class LastWords:
@@ -121,6 +124,17 @@ class LastWords:
         if self._number:
             _leave(number, frame)
         self._number = number
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: one written in C that an exception breaks into may take the process along."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _again_soon(number: int) -> None:
+    threading.Timer(_MOMENT_S, os.kill, (os.getpid(), number)).start()
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -74,6 +74,8 @@ def run_suites(names: str, values: Mapping[str, Any], *, dry_run: bool) -> int:
         _report(name, requests[name], end)
         if end.goes_on:
             click.echo(f"stopped   {end.goes_on}")
+    if not dry_run and (left := [name for name in wanted if name not in ended]):
+        click.echo(f"not begun {', '.join(left)}")
     return max((end.exit_code for end in ended.values()), default=EXIT_SCORED)
 
 

@@ -177,7 +177,7 @@ def test_interrupt_drains_the_nodes_and_leaves_a_run_that_resumes(at_home, nodes
 
 def test_shards_that_no_node_has_room_for_wait_and_can_be_interrupted(at_home, nodes, simulator):
     running = at_home.start(*ask(simulator, bank(at_home), *on(nodes), "--gpus-per-shard", "8"))
-    running.wait_to_say("waits for a node that has what it needs")
+    running.wait_to_say("waits for a node with a CPU and 8 GPUs free")
     assert simulator.stats()["requests"] == 0
     running.send(2)
     assert running.wait(20) == 130, running.output + running.complaints
