@@ -233,7 +233,8 @@ class WorkerPool:
     """Threads that run work from one queue. A new one starts only when work waits and another would help.
 
     ``saturated()`` says that more threads would not help now (the rate limit holds the present ones back).
-    ``on_low()`` is called when work is taken and ``is_low``. ``work(item)`` must not raise.
+    ``on_low()`` is called when work is taken and ``is_low``; what waits should last for ``ahead_s``. ``work(item)`` must
+    not raise.
     """
 
     def __init__(
@@ -243,8 +244,10 @@ class WorkerPool:
         max_workers: int,
         saturated: Callable[[], bool] = lambda: False,
         on_low: Callable[[], None] = lambda: None,
+        ahead_s: float = AHEAD_S,
     ) -> None:
         self._work = work
+        self._ahead_s = ahead_s
         self._max_workers = max_workers
         self._saturated = saturated
         self._on_low = on_low
@@ -281,8 +284,9 @@ class WorkerPool:
     def wanted(self) -> int:
         """How many more items are welcome now.
 
-        Twice as many should wait as there are threads, and as many as are taken up within AHEAD_S: trials whose replies
-        come out of the cache take so little time that threads would be idle while the next ones are on their way.
+        Twice as many should wait as there are threads, and as many as are taken up within ``ahead_s``: trials whose
+        replies come out of the cache take so little time that threads would be idle while the next ones are on their
+        way, and from another machine they come later still.
         """
         return max(0, max(2 * max(1, self._threads), self._ahead) - len(self._items))
 
@@ -291,7 +295,7 @@ class WorkerPool:
         more = list(items)
         now = time.monotonic()
         with self._changed:
-            self._ahead = int(self._taken / max(now - self._added_at, AHEAD_S / 10) * AHEAD_S)
+            self._ahead = int(self._taken / max(now - self._added_at, AHEAD_S / 10) * self._ahead_s)
             self._taken, self._added_at = 0, now
             self._items.extend(more)
             self._changed.notify(len(self._items))

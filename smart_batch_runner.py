@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
+from batch_test_runner import AHEAD_S, Asked, TrialRunner, Work, WorkerPool
 from processes.messages import Message
 from processes.one_core import OneCore
 from trials.errors import Drained, RunnerError, StoreError
@@ -49,6 +49,8 @@ tenth of a millisecond between two exchanges, and with hundreds of workers each 
 Measured in docs/performance.md, and so is what it brings to keep a shard on one core (processes/one_core.py).
 """
 
+FAR_AHEAD_S = 0.6
+"""For how long work should last that comes from another machine."""
 RETURNED = "returned"
 PROGRESS_EVERY_S = 0.5
 EXIT_DONE, EXIT_CANNOT_WORK = 0, 3
@@ -86,6 +88,7 @@ class Shard:
         log: logging.Logger,
         drain_timeout_s: float,
         tracer: Tracer | None = None,
+        ahead_s: float = AHEAD_S,
     ) -> None:
         self._plan = plan
         self._workload = workload
@@ -102,6 +105,7 @@ class Shard:
             max_workers=deployment.workers,
             saturated=lambda: asking.model.limiter.waiting > 0,
             on_low=self._nudge,
+            ahead_s=ahead_s,
         )
         self._ended: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._running: dict[int, threading.Event] = {}
@@ -382,6 +386,7 @@ def open_shard(
         log=log,
         drain_timeout_s=order.drain_timeout_s,
         tracer=tracer,
+        ahead_s=FAR_AHEAD_S if order.leases else AHEAD_S,
     )
 
 

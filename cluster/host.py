@@ -23,7 +23,7 @@ from typing import Any
 import ray
 
 from cluster.leases import LeaseLink
-from cluster.parcel import JOURNAL, SHIPPED, Delivery, NodeReport, Parcel
+from cluster.parcel import JOURNAL, SHIPPED, Delivery, NodeReport, Packed, Parcel
 from processes.child import Child
 from processes.engine import shard_command
 from processes.messages import Message
@@ -105,7 +105,7 @@ class ShardHost:
         messages = self._gather(timeout_s)
         assert self._child is not None, "nothing was started"
         # Read behind the messages, so that what they say has ended is in it.
-        appended = {name: content for name in SHIPPED if (content := self._grown(name))}
+        appended = {name: Packed.of(content) for name in SHIPPED if (content := self._grown(name))}
         rss_bytes, cpu_percent = self._child.usage()
         self._last = Delivery(
             number=received + 1,

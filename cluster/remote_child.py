@@ -26,6 +26,8 @@ from stores.journal import JournalWriter
 from trials.errors import StoreError
 
 LISTEN_S = 0.5
+UNBOUND = frozenset({"ready", "want", "progress"})
+"""Messages that speak of nothing that must be on the disk first: a shard should not wait for work meanwhile."""
 PATIENCE_S = 10.0
 """A placing, or a silence on the line, is spoken of after this time."""
 STOP_WITHIN_S = 5.0
@@ -145,25 +147,32 @@ class RemoteChild:
 
     def _listen(self) -> None:
         received = 0
+        coming = self._host.listen.remote(received, LISTEN_S)
         while not self._over:
             try:
-                delivery: Delivery = ray.get(self._host.listen.remote(received, LISTEN_S))
+                delivery: Delivery = ray.get(coming)
             except ActorUnavailableError:
                 time.sleep(LISTEN_S)  # the line is interrupted; the supervisor decides for how long
+                coming = self._host.listen.remote(received, LISTEN_S)
                 continue
-            if delivery.number == received:
-                continue
-            received = delivery.number
-            self._take(delivery)
+            known, received = received, delivery.number
+            if delivery.code is None:
+                coming = self._host.listen.remote(received, LISTEN_S)  # it gathers while this one is put away
+            if received != known:
+                self._take(delivery)
             if delivery.code is not None:
                 self._end(delivery.code)
 
     def _take(self, delivery: Delivery) -> None:
         """Put files onto the disk, then let the messages that speak of them go on."""
+        appended = {name: packed.unpacked() for name, packed in delivery.appended.items()}
         with self._state:
             if self._over:
                 return
-            for name, content in delivery.appended.items():
+            for message in delivery.messages:
+                if message["type"] in UNBOUND:
+                    self._inbox.put((self, message))
+            for name, content in appended.items():
                 if name == JOURNAL:
                     self._journal.append_lines(content)
                 else:
@@ -171,7 +180,8 @@ class RemoteChild:
             self._journal.sync()
             self._usage = delivery.rss_bytes, delivery.cpu_percent
             for message in delivery.messages:
-                self._inbox.put((self, message))
+                if message["type"] not in UNBOUND:
+                    self._inbox.put((self, message))
 
     def _end(self, code: int) -> None:
         """Note the end, once; from then on nothing of this shard counts."""

@@ -36,7 +36,7 @@ HOMES = {
     "opentelemetry": {"telemetry"},
     "prometheus_client": {"telemetry"},
     "psutil": {"processes", "telemetry"},
-    "pyarrow": {"stores", "questions", "commands"},
+    "pyarrow": {"stores", "questions", "commands", "cluster"},
     "pycurl": {"providers"},
     "pynvml": {"telemetry"},
     "ray": {"cluster"},
