@@ -233,8 +233,8 @@ class WorkerPool:
     """Threads that run work from one queue. A new one starts only when work waits and another would help.
 
     ``saturated()`` says that more threads would not help now (the rate limit holds the present ones back).
-    ``on_low()`` is called when work is taken and ``is_low``; what waits should last for ``ahead_s``. ``work(item)`` must
-    not raise.
+    ``on_low()`` is called when work is taken and ``is_low``; what waits should last for ``ahead_s``. ``work(item)``
+    must not raise.
     """
 
     def __init__(
