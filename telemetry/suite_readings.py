@@ -53,7 +53,8 @@ def _rates(figures: Study) -> Iterator[str]:
         if told:
             yield f"{model}: full success {', '.join(told)}."
         if shape.level == "rate":
-            yield f"Over all rates its {slope_in_words(slope(groups))}."
+            which = "all rates" if all(group.figures.scored for group in groups) else "the rates that have scores"
+            yield f"Over {which} its {slope_in_words(slope(groups))}."
 
 
 def _rate(group: Group) -> str:
