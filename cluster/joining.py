@@ -113,8 +113,14 @@ def check_nodes(urls: Iterable[str]) -> int:
                 f"node {_name(node)} did not answer within {REPORTED_WITHIN_S:.0f} s; see 'ray status', or remove it"
             ) from None
         except RayError as problem:
+            if not _is_alive(node):
+                continue  # it was lost meanwhile, or before the cluster knew
             raise UsageError(f"node {_name(node)} cannot run shards: {_first_line(problem)}") from problem
     return len(nodes)
+
+
+def _is_alive(node: Any) -> bool:
+    return any(one["NodeID"] == node["NodeID"] and one["Alive"] for one in ray.nodes())
 
 
 def _check_reachable(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +25,13 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def pack_program(path: Path) -> None:
-    """Write a zip file of the source; the same source makes the same bytes."""
+    """Write a zip file of the source, different each time.
+
+    Ray knows a package by its content, and removes it once the last driver that has it leaves: another one that has just
+    begun with the same would find it gone.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(".start", _LONG_AGO), secrets.token_bytes(16))
         for source in _sources():
             archive.writestr(zipfile.ZipInfo(str(source.relative_to(ROOT)), _LONG_AGO), source.read_bytes())
 

@@ -53,6 +53,8 @@ def test_every_option_in_the_readme_is_an_option_of_a_program():
     known = "".join(runner.invoke(cli, command).output for command in commands)
     known += runner.invoke(simulator, ["--help"]).output + "--deployment --count"
     for page in PAGES[:2]:
-        text = re.sub(r"^ray .*$", "", (ROOT / page).read_text(), flags=re.MULTILINE)  # another program's options
+        text = re.sub(
+            r"\bray (start|stop|get-auth-token) .*$", "", (ROOT / page).read_text(), flags=re.MULTILINE
+        )  # another program's options
         for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
             assert option in known, f"{page}: {option}"

@@ -81,7 +81,20 @@ def bank(house: House, count: int = QUESTIONS) -> str:
 def ask(simulator, path: str, *arguments: str) -> tuple[str, ...]:
     """A command line that asks a bank over three shards that share one deployment."""
     where = ("--simulator-url", simulator.url, "--questions", path, "--scorer", "numeric", "--model", "deepseek-v3.1")
-    return (*where, "--replicas", "3", "--qps", "100", "--max-workers", "5", "--stagger", "0", *arguments)
+    return (
+        *where,
+        "--replicas",
+        "3",
+        "--rate-mode",
+        "fixed",
+        "--qps",
+        "30",
+        "--max-workers",
+        "5",
+        "--stagger",
+        "0",
+        *arguments,
+    )
 
 
 def on(nodes: Nodes) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What Ray costs: the same run in processes of this machine and on a cluster: ``python benchmarks/cluster.py``.
+"""What Ray costs: the same run in processes of this machine and on a cluster: ``python benchmarks/ray_cost.py``.
 
 Against ``local_server.py`` without latency, so that CPU time is all there is. The cluster is three nodes on this
 machine (``ray.cluster_utils``), a head and two for shards. The rate is that between the ends of the first and the last
