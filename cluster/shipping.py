@@ -27,8 +27,8 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 def pack_program(path: Path) -> None:
     """Write a zip file of the source, different each time.
 
-    Ray knows a package by its content, and removes it once the last driver that has it leaves: another one that has just
-    begun with the same would find it gone.
+    Ray knows a package by its content, and removes it once the last driver that has it leaves: another one that has
+    just begun with the same would find it gone.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(".start", _LONG_AGO), secrets.token_bytes(16))

@@ -130,9 +130,11 @@ def test_a_trial_that_hangs_its_process_is_set_aside(house, simulator, poisoned)
 
 def test_one_whose_process_is_killed_from_outside_is_never_blamed(house, simulator, poisoned):
     ended = house.run(*ask(simulator, "--shards", "1"), env=poisoned("kill", (7,)), code=1)
-    assert "trial 7 is put off to the next start" in ended.stdout
+    # Or, where its process is killed again before any other trial has ended, the shard is given up, resumably.
+    ends = ("trial 7 is put off to the next start", "times without progress")
+    assert any(words in ended.stdout for words in ends), ended.stdout
     assert set(statuses(house)) == {"scored"}
     (done,) = house.path.glob("logs/*/DONE")
-    assert json.loads(done.read_text())["pending"] == 1
+    assert json.loads(done.read_text())["pending"] >= 1
     house.run(*ask(simulator))
     assert len(house.rows()) == TRIALS
