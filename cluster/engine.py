@@ -52,6 +52,8 @@ class RayEngine:
         self._gpus = gpus_per_shard
         self._variables = dict(variables)
         self._token = secrets.token_hex(8)
+        self._files, spec = _own_files(run.spec)
+        self._head = orjson.dumps({**run.read_json("run.json"), "spec": spec.to_json()})
         self._children: list[RemoteChild] = []
         note(f"joining the Ray cluster at {address}" if address else "starting Ray, or joining that of RAY_ADDRESS")
         join(address, len(orders))
@@ -60,7 +62,7 @@ class RayEngine:
             nodes = check_nodes(sorted({one.base_url for one in parties}))
             note(f"Ray: {nodes} node{'s' if nodes > 1 else ''}, {ray.cluster_resources().get('CPU', 0):g} CPUs")
             head, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-            self._head = (head.strip("[]"), int(port))
+            self._head_at = (head.strip("[]"), int(port))
             self._desk = desk(restarted=False)  # kept, so that it is there from the first request on
             self._bank, self._bank_name = self._put_bank()
             # Side by side: a process of Ray's takes seconds to come up.
@@ -109,7 +111,7 @@ class RayEngine:
 
     def _reachable(self) -> bool:
         try:
-            socket.create_connection(self._head, REACHED_WITHIN_S).close()
+            socket.create_connection(self._head_at, REACHED_WITHIN_S).close()
         except OSError:
             return False
         return True
@@ -127,17 +129,15 @@ class RayEngine:
         return ray.put((self._run.banks_dir / name).read_bytes()), name
 
     def _parcel(self, shard: int) -> Parcel:
-        files, spec = _own_files(self._run.spec)
-        head = self._run.read_json("run.json")
         order = replace(self._orders[shard], leases=True)
         return Parcel(
             token=self._token,
             run_id=self._run.run_id,
             shard=shard,
-            run=orjson.dumps({**head, "spec": spec.to_json()}),
+            run=self._head,
             order=orjson.dumps(order.to_json()),
             bank_name=self._bank_name,
-            files=files,
+            files=self._files,
             variables=self._variables,
         )
 
