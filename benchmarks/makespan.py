@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from virtual import Clock, Inbox, plan_of
+from virtual import Clock, Inbox, Silence, plan_of
 
 from processes.dispatch import Dispatcher
-from processes.supervisor import Replay, Start, Supervisor
+from processes.supervisor import Start, Supervisor
 from trials.digest import uniform
 from trials.progress import ShardProgress
 
@@ -184,7 +184,7 @@ def requests_of(number: int) -> int:
     return left.pop(number, 0) or 2 + int(uniform("turns", number) * 5)
 
 
-class House:
+class House(Silence):
     """The supervisor's hooks in virtual time."""
 
     def __init__(self, scenario: Scenario, clock: Clock, inbox: Inbox) -> None:
@@ -204,21 +204,6 @@ class House:
 
             self._clock.at(max(dies_at, self._clock.now), die)
         return made
-
-    def written(self, shard: int) -> int:
-        return 0
-
-    def replay(self, shard: int, held: Any, since: int) -> Replay:
-        return Replay({}, {})
-
-    def unended(self, shard: int, held: Any, since: int) -> dict[int, int]:
-        return {}
-
-    def note(self, text: str) -> None:
-        pass
-
-    def show(self, shards: Any) -> None:
-        pass
 
 
 def virtual_makespan_s(scenario: Scenario, balance: str) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from typing import Any
 from rate_leasing import Holder, Wire
 from rate_servers import Bucket
 from rate_simulation import Controller, Scenario, Score, Simulation, score
-from virtual import Clock, plan_of
+from virtual import Clock, Silence, plan_of
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 from commands.ledger import Standing  # noqa: E402
 from processes.dispatch import Dispatcher  # noqa: E402
 from processes.messages import pack, unpack  # noqa: E402
-from processes.supervisor import Replay, Start, Supervisor  # noqa: E402
+from processes.supervisor import Start, Supervisor  # noqa: E402
 from trials.progress import ShardProgress  # noqa: E402
 
 TRIAL_S, REQUESTS = 2.0, 4
@@ -201,7 +201,7 @@ class VirtualShard:
         self._clock.at(now + self._step_s, self._step)
 
 
-class Hooks:
+class Hooks(Silence):
     """The supervisor's hooks in virtual time."""
 
     def __init__(self, shards: Sequence[Shard], clock: Clock, inbox: Driver) -> None:
@@ -211,21 +211,6 @@ class Hooks:
     def launch(self, shard: int, inbox: Any) -> Any:
         """See ``Hooks`` of the supervisor."""
         return VirtualShard(shard, self._shards[shard - 1], self._clock, self._inbox, self._draw.uniform(0.0, 0.25))
-
-    def written(self, shard: int) -> int:
-        return 0
-
-    def replay(self, shard: int, held: Any, since: int) -> Replay:
-        return Replay({}, {})
-
-    def unended(self, shard: int, held: Any, since: int) -> dict[int, int]:
-        return {}
-
-    def note(self, text: str) -> None:
-        pass
-
-    def show(self, shards: Any) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
+from processes.supervisor import Replay
 from trials.plan import Group, TrialPlan
 from trials.spec import RunSpec, WorkflowSpec
 from trials.words import Cell, Chat, Marked, Sampling, Trial
@@ -83,3 +84,22 @@ def plan_of(trials: int) -> TrialPlan:
         definition="",
     )
     return TrialPlan(spec, NoWorkload())
+
+
+class Silence:
+    """What the supervisor is handed where there are no journals and nobody looks on; ``launch`` is another's."""
+
+    def written(self, shard: int) -> int:
+        return 0
+
+    def replay(self, shard: int, held: Any, since: int) -> Replay:
+        return Replay({}, {})
+
+    def unended(self, shard: int, held: Any, since: int) -> dict[int, int]:
+        return {}
+
+    def note(self, text: str) -> None:
+        pass
+
+    def show(self, shards: Any) -> None:
+        pass
