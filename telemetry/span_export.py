@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -116,12 +117,27 @@ def _maker() -> dict[str, str]:
 
 
 class _LastWords(logging.Handler):
-    """Keeps the last complaint of OpenTelemetry's own log."""
+    """Keeps the last complaint of OpenTelemetry's own log that a thread made while it exported for this outlet.
+
+    An outlet that was closed may still be trying in its own thread; its reasons are not those of the next.
+    """
 
     said = ""
 
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.local()
+
+    @contextmanager
+    def of_this_thread(self) -> Iterator[None]:
+        self._thread.exports = True
+        try:
+            yield
+        finally:
+            self._thread.exports = False
+
     def emit(self, record: logging.LogRecord) -> None:
-        if "export" not in record.msg:
+        if not getattr(self._thread, "exports", False) or "export" not in record.msg:
             return
         arguments = record.args if isinstance(record.args, tuple) else ()
         error = next((one for one in arguments if isinstance(one, Exception)), None)
@@ -145,7 +161,7 @@ def _last_words() -> _LastWords:
     for handler in list(log.handlers):
         if isinstance(handler, _LastWords):
             log.removeHandler(handler)
-    words = _LastWords(logging.WARNING)
+    words = _LastWords()
     log.addHandler(words)
     log.propagate = False
     return words
@@ -172,7 +188,8 @@ def _counting(inner: SpanExporter, counted: Callable[[int, bool], None], reasons
     class Counting(SpanExporter):
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             try:
-                result = inner.export(spans)
+                with reasons.of_this_thread():
+                    result = inner.export(spans)
             except Exception as problem:  # earlier versions of the library raise what later ones write to their log
                 reasons.said = _root_words(problem)
                 result = SpanExportResult.FAILURE

@@ -97,3 +97,17 @@ def test_spans_that_end_after_the_last_word_do_no_harm(receiver):
         one.close(5)
         traced.ended(None)
     assert receiver.spans == []
+
+
+def test_an_outlet_that_is_closed_does_not_give_the_next_one_its_reasons(receiver):
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    warnings: list[str] = []
+    receiver.hold = True
+    first = tracer(url)
+    second = tracer(receiver.url, warnings=warnings)
+    many(second, 1)
+    many(first, 1)
+    first.close(1.0)  # it is refused and goes on trying while the second gives up
+    second.close(1.0)
+    assert warnings == [f"traces: {SPANS_OF_A_TRIAL} of {SPANS_OF_A_TRIAL} spans did not reach {receiver.url}"]
