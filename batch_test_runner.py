@@ -148,7 +148,10 @@ class TrialRunner:
         trial = work.trial
         cost = Cost(started_at=time.time(), cost_usd=0.0 if self._asked.priced else None)
         cost.queue_ms = max(0.0, (cost.started_at - work.queued_at) * 1000) if work.queued_at else 0.0
-        self._record({"kind": "begun", "number": trial.number, "trial_key": trial.trial_key})
+        begun: dict[str, Any] = {"kind": "begun", "number": trial.number, "trial_key": trial.trial_key}
+        if work.earlier:
+            begun["again"] = True  # nothing is waited for before it goes on
+        self._record(begun)
         if work.set_aside:
             for completion in work.earlier:
                 cost.add(completion)

@@ -274,6 +274,9 @@ class Shard:
         # Under load a reply is followed at once by the trial's end or another's lines; a write of its own would let go
         # of the interpreter's lock, which with hundreds of workers costs more than the write.
         self._journal.append(event, soon=event["kind"] == "completion")
+        if event["kind"] == "begun" and "again" in event:
+            # It may kill the process before whoever is writing now has written this as well, and must be known to run.
+            self._journal.flush()
 
     def _ask(
         self,

@@ -84,7 +84,7 @@ class Suspects:
             suspects=tuple(fresh),
             set_aside=tuple(set_aside),
             put_off=tuple(put_off),
-            learned=bool(running) and (death.own_doing or bool(put_off)),
+            learned=bool(running) and (death.own_doing or bool(fresh) or bool(put_off)),
         )
 
     def saw_death(self, number: int) -> bool:

@@ -185,12 +185,17 @@ class JournalWriter:
         if self._failure is not None:
             raise self._failure
 
-    def sync(self) -> None:
-        """Make everything appended so far survive a power cut. Raises StoreError."""
+    def flush(self) -> None:
+        """Make everything appended so far survive the process. Raises StoreError."""
         with self._writing:
             self._write()
-            if self._failure is not None:
-                raise self._failure
+        if self._failure is not None:
+            raise self._failure
+
+    def sync(self) -> None:
+        """Make everything appended so far survive a power cut. Raises StoreError."""
+        self.flush()
+        with self._writing:
             if not self._unsynced:
                 return
             self._unsynced = False

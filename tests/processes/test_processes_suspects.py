@@ -81,11 +81,13 @@ class Process:
 class World:
     """Hooks and inbox in one: when nobody has anything to say, something happens somewhere."""
 
-    def __init__(self, seed, *, workers, poison, hedge=False, kill_share=0.0, broken=False, spoilers=()) -> None:
+    def __init__(
+        self, seed, *, workers, poison, hedge=False, kill_share=0.0, broken=False, stillborn=False, spoilers=()
+    ) -> None:
         self.dice = random.Random(seed)
         self.workers, self.poison, self.kill_share, self.broken = workers, poison, kill_share, broken
         self.hedge = hedge
-        self.spoilers = spoilers
+        self.spoilers, self.stillborn = spoilers, stillborn
         self.messages: list[tuple[Process, dict | None]] = []
         self.processes: list[Process] = []
         self.journals: dict[int, list[tuple[str, int]]] = {}
@@ -143,8 +145,10 @@ class World:
 
     def launch(self, shard, inbox):
         self.launches[shard] += 1
-        self.processes.append(Process(self, shard))
-        return self.processes[-1]
+        self.processes.append(process := Process(self, shard))
+        if self.stillborn:
+            process.die(-9)
+        return process
 
     def written(self, shard):
         return len(self.journals.get(shard, ()))
@@ -267,9 +271,16 @@ def test_where_every_trial_kills_its_process_the_shard_is_given_up_and_none_blam
 
 
 def test_a_process_that_begins_nothing_is_given_up_as_soon_as_ever():
-    supervisor, world = play(workers=4, kill_share=1.0)
+    supervisor, world = play(stillborn=True)
     assert world.launches[1] == 1 + MAX_RESTARTS_WITHOUT_PROGRESS
     assert "without progress" in supervisor.shards[0].failure
+
+
+def test_where_every_process_is_killed_from_outside_the_shard_is_given_up_and_none_blamed():
+    supervisor, world = play(workers=4, kill_share=1.0)
+    assert "without progress" in supervisor.shards[0].failure
+    assert world.ended == {}
+    assert world.launches[1] < 30
 
 
 def test_one_death_makes_no_suspect_and_the_second_one_does():
