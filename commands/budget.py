@@ -38,8 +38,9 @@ class Budget:
         self.update()
 
     def update(self) -> None:
-        """Take in what has been paid since the last time."""
-        self._spending.update()
+        """Take in what has been paid since the last time; where no price is known, there is nothing to find."""
+        if any(self._priced.values()):
+            self._spending.update()
 
     @property
     def usd(self) -> float | None:

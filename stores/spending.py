@@ -2,20 +2,21 @@
 
 Every reply that a provider gave stands in the journal of the shard that asked for it, whatever became of its trial, so
 nothing paid is missed and a process that dies takes nothing along but its last replies. A reply that is recorded a
-second time, because another process goes on with its trial, says so (``again``). Lines are searched, not parsed.
+second time, because another process goes on with its trial, says so (``again``). Files are searched for lines that tell of replies, and these not parsed.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 _BLOCK_BYTES = 1 << 20
 _COMPLETION = b'"kind":"completion",'
-_KIND_ENDS_AT = 48
-"""A line's kind stands at its beginning."""
+_KIND_BEGINS_BY = 28
+"""A line's kind stands at its beginning, its cost and checksum in its last bytes."""
+_COST_BYTES = 120
 _COST = re.compile(rb'"cost_usd":([0-9.e+-]+)\}(,"again":true)?,"crc":"[0-9a-f]{8}"\}$')
 
 
@@ -48,15 +49,22 @@ class Spending:
         at = self._read_to.get(shard, 0)
         spent = self.usd_by_shard.get(shard, 0.0)
         rest = b""
-        while block := os.pread(file, _BLOCK_BYTES, at + len(rest)):
-            *lines, rest = (rest + block).split(b"\n")
-            spent += sum(map(_cost_of, lines))
-            at += sum(map(len, lines)) + len(lines)
+        while read := os.pread(file, _BLOCK_BYTES, at + len(rest)):
+            block = rest + read
+            whole = block.rfind(b"\n") + 1
+            spent += sum(_costs(block, whole))
+            at += whole
+            rest = block[whole:]
         self._read_to[shard], self.usd_by_shard[shard] = at, spent
 
 
-def _cost_of(line: bytes) -> float:
-    if line.find(_COMPLETION, 0, _KIND_ENDS_AT) < 0:
-        return 0.0
-    found = _COST.search(line, max(0, len(line) - 120))
-    return float(found[1]) if found and not found[2] else 0.0
+def _costs(block: bytes, whole: int) -> Iterator[float]:
+    """Yield what each completion has cost that is told of in the whole lines at the beginning of a block."""
+    at = block.find(_COMPLETION, 0, whole)
+    while at >= 0:
+        end = block.find(b"\n", at, whole)
+        is_kind = at < _KIND_BEGINS_BY or block.rfind(b"\n", at - _KIND_BEGINS_BY, at) >= 0
+        found = _COST.search(block, max(at, end - _COST_BYTES), end) if is_kind else None
+        if found and not found[2]:
+            yield float(found[1])
+        at = block.find(_COMPLETION, end if is_kind else at + 1, whole)

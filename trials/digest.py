@@ -11,12 +11,30 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
+import orjson
+
 T = TypeVar("T")
+_PLAIN = frozenset((str, int, bool, type(None)))
 
 
 def canonical(value: Any) -> bytes:
     """Return the one JSON spelling of ``value``: sorted keys, no spaces, UTF-8."""
+    if _is_plain(value):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # an integer of more than 64 bits, or half a surrogate pair
+            pass
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether orjson, which is five times as fast, spells it as ``json`` does: floats for one it spells otherwise."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and _is_plain(part) for name, part in value.items())
+    if kind is list or kind is tuple:
+        return _PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))
+    return kind in _PLAIN
 
 
 def digest(value: Any, size_bytes: int = 16) -> str:
