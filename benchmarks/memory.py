@@ -3,9 +3,11 @@
     python benchmarks/memory.py --sizes 50000,1000000     what it must not grow with: the number of trials
     python benchmarks/memory.py --sizes '' --workers 600  only one shard with 600 workers at work
 
-The real programs run single-turn trials against a local server, which is in no figure. Resident sizes of supervisor and
-shard are looked at ten times a second: over the first, the second, the third and the last quarter of the run, and
-the most there ever was. The last quarter holds the merge, which the supervisor does when the shard has gone.
+The real programs run single-turn trials against a local server, which is in no figure. What supervisor and shard have
+in memory is looked at ten times a second: over the first, the second, the third and the last quarter of the run, and
+the most there ever was. The last quarter holds the merge, which the supervisor does when the shard has gone. Counted is
+a process's own memory; what is resident besides are files (libraries, and the question bank, which every shard maps and
+the kernel takes back when it needs room), and stands in a column of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from local_server import Stats, serving
-from throughput import KEY_VARIABLE, Spent, our_arguments, run
+from throughput import KEY_VARIABLE, Memory, Spent, our_arguments, run
 
 QUARTERS = 4
 TRIALS_A_WORKER = 4
@@ -38,24 +40,27 @@ def quarters(sizes: Sequence[int]) -> list[float]:
     return [max(sizes[start:stop], default=0) / 1e6 for start, stop in pairwise(cuts)]
 
 
-def by_process(spent: Spent) -> dict[str, list[int]]:
+def by_process(spent: Spent) -> dict[str, list[Memory]]:
     """Return the sizes of the supervisor and of all its shards, look by look."""
     looks = [list(look.values()) for look in spent.looks if look]
-    return {"supervisor": [look[0] for look in looks], "shard": [sum(look[1:]) for look in looks]}
+    added = [Memory(*map(sum, zip((0, 0), *look[1:], strict=True))) for look in looks]
+    return {"supervisor": [look[0] for look in looks], "shard": added}
 
 
 def compare_sizes(sizes: Sequence[int], workers: int, latency_ms: float, parent: Path | None) -> None:
     """Print a table of runs that differ in how many trials they have."""
     print(f"{workers} workers, {latency_ms:g} ms\n")
     print(
-        "| trials | process | 1st quarter MB | 2nd | 3rd | 4th | most MB | seconds |\n|---|---|---|---|---|---|---|---|"
+        "| trials | process | 1st quarter MB | 2nd | 3rd | 4th | most MB | with files | seconds |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     for trials in sizes:
         spent, stats = measure(trials, workers, latency_ms, parent)
         assert stats.replies == trials, f"{stats.replies:,} replies for {trials:,} trials"
         for name, seen in by_process(spent).items():
-            parts = " | ".join(f"{mb:.0f}" for mb in quarters(seen))
-            print(f"| {trials:,} | {name} | {parts} | {max(seen) / 1e6:.0f} | {spent.seconds:.0f} |", flush=True)
+            own, resident = [memory.own for memory in seen], max(memory.resident for memory in seen)
+            parts = " | ".join(f"{mb:.0f}" for mb in [*quarters(own), max(own) / 1e6, resident / 1e6])
+            print(f"| {trials:,} | {name} | {parts} | {spent.seconds:.0f} |", flush=True)
     print()
 
 
@@ -66,7 +71,7 @@ def compare_workers(counts: Sequence[int], parent: Path | None) -> None:
     for workers in counts:
         trials = workers * TRIALS_A_WORKER
         spent, stats = measure(trials, workers, SECONDS_A_TRIAL * 1000, parent)
-        most = max(by_process(spent)["shard"])
+        most = max(memory.resident for memory in by_process(spent)["shard"])
         more = f"{(most - before[1]) / (workers - before[0]) / 1e3:.0f}" if before else ""
         before = before or (workers, most)
         print(f"| {workers:,} | {stats.most_in_flight:,} | {most / 1e6:.0f} | {more} |", flush=True)

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import psutil
 from local_server import Running, serving
@@ -41,6 +42,13 @@ OUR_COMMAND = (str(ROOT / "ultra_parallel_runner.py"), "--model", "local", "--qp
 LOOK_EVERY_S = 0.1
 
 
+class Memory(NamedTuple):
+    """Resident bytes of a process; its ``own`` are those that are no file's, which others can have back at any time."""
+
+    resident: int
+    own: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """What one run of a program took.
@@ -52,7 +60,7 @@ class Spent:
     seconds: float
     cpu_s: float
     rss_bytes: int
-    looks: Sequence[Mapping[int, int]] = ()
+    looks: Sequence[Mapping[int, Memory]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,19 +113,19 @@ def run(
             output.seek(0)
             last = output.read().decode(errors="replace").strip().splitlines()[-1:]
             raise CannotRun(f"exit code {process.returncode}: {''.join(last)[:200]}")
-    most = max((sum(look.values()) for look in looks), default=0)
+    most = max((sum(memory.resident for memory in look.values()) for look in looks), default=0)
     return Spent(seconds=seconds, cpu_s=usage.ru_utime + usage.ru_stime, rss_bytes=most, looks=looks)
 
 
 @contextmanager
-def watched(pid: int) -> Iterator[list[dict[int, int]]]:
+def watched(pid: int) -> Iterator[list[dict[int, Memory]]]:
     """Note how much memory a process and its descendants have resident, again and again, while the block runs."""
-    looks: list[dict[int, int]] = []
+    looks: list[dict[int, Memory]] = []
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(LOOK_EVERY_S):
-            looks.append(tree_rss(pid))
+            looks.append(tree_memory(pid))
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -128,13 +136,14 @@ def watched(pid: int) -> Iterator[list[dict[int, int]]]:
         thread.join()
 
 
-def tree_rss(pid: int) -> dict[int, int]:
-    """Return the resident bytes of a process and of each of its descendants, by process id."""
-    found = {}
+def tree_memory(pid: int) -> dict[int, Memory]:
+    """Return what a process and each of its descendants have in memory, by process id."""
+    found: dict[int, Memory] = {}
     try:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
-            found[process.pid] = process.memory_info().rss
+            told = process.memory_info()
+            found[process.pid] = Memory(told.rss, told.rss - getattr(told, "shared", 0))
     except psutil.NoSuchProcess:
         pass
     return found
