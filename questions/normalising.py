@@ -13,6 +13,7 @@ from unicodedata import category, normalize
 
 _PLAIN = re.compile(r"[a-z0-9 ]*")
 _ARTICLES = re.compile(r"\b(?:the|an?)\s+(?=\S)")
+_DIGIT = re.compile(r"\d")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[./:](?=\d)|(?<![^\s(\[$€£¥])[-−]\s?(?=[.$€£¥]?\d)|(?<![\d.])\.(?=\d)")
 _SILENT = "'’.`´"
@@ -37,7 +38,8 @@ def normalised_target(target: str) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    text = _BETWEEN_DIGITS.sub(lambda match: _HOLDER["-" if match[0][0] in "-−" else match[0]], text)
+    if _DIGIT.search(text):
+        text = _BETWEEN_DIGITS.sub(lambda match: _HOLDER["-" if match[0][0] in "-−" else match[0]], text)
     if "," in text:
         text = _THOUSANDS.sub("", text)
     bare = text.translate(_marks())
