@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from commands.ledger import Ledger
 from questions.agreement import agreement
 from stores.output import write_output
-from stores.parts import dicts
+from stores.parts import SUFFIXES, dicts
 from stores.totals import TALLIED, add_table, alike
 from telemetry.question_tables import render_questions
 from telemetry.question_tally import ALIKE, SUMMED, QuestionTally
@@ -103,8 +103,11 @@ def print_results(spec: RunSpec, ledger: Ledger) -> None:
             print(_judged(spec.asks, ledger))
     else:
         render_results(tally_of(spec, ledger).cells(), sys.stdout, simulated=spec.simulated)
-    print(f"rows      {store.trials_dir}{'/*.parquet' if store.form == 'parquet' else '/*.jsonl'}")
-    print(f"summary   {store.path / 'summary.json'}")
+    if store.trial_parts():
+        print(f"rows      {store.trials_dir / '*'}{SUFFIXES[store.form]}")
+        print(f"summary   {store.path / 'summary.json'}")
+    else:
+        print(f"rows      none in {store.path}")
     print(f"run       {_short(ledger.run.path)}")
 
 

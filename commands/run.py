@@ -12,7 +12,7 @@ from typing import Any
 
 from commands.bounds import Bounds
 from commands.budget import Budget
-from commands.engines import open_engine
+from commands.engines import RAY, open_engine
 from commands.farewell import Farewell
 from commands.ledger import Ledger, Standing, open_places, take_in
 from commands.manifest import note_reported_models, write_manifest
@@ -61,7 +61,12 @@ def print_plan(request: Request, environment: Environment) -> None:
         )
         for number, deployment in request.shards().items()
     ]
-    caption = f"{len(plan)} trials, rate mode {request.options.rate_mode}"
+    options = request.options
+    caption = f"{len(plan)} trials, rate mode {options.rate_mode}"
+    if options.replicas > 1:
+        caption += f", {options.replicas} shards to a key, which share its QPS"
+    if options.engine == RAY:
+        caption += f", on Ray{' at ' if options.ray_address else ''}{options.ray_address}"
     render_plan(rows, sys.stdout, caption=caption, start_when_ready=request.options.stagger_s is None)
     for line in request.workload.remarks(request.spec):
         print(line)

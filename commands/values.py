@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from trials.errors import UsageError
 
-_LONGEST_S = 366 * 86_400
+_SHORTEST_S, _LONGEST_S = 0.1, 366 * 86_400
 
 
 def split(values: str | Iterable[str] | None) -> tuple[str, ...]:
@@ -89,4 +89,6 @@ def duration(flag: str, text: str) -> float:
         value = float(text) if unit_s is None else float(text[:-1]) * unit_s
     except ValueError:
         raise UsageError(f"{flag}: {text!r} is not a time such as 90s, 30m, 1h or 2d") from None
-    return number(flag, str(value), 0.1, _LONGEST_S)
+    if not _SHORTEST_S <= value <= _LONGEST_S:  # nor is a NaN
+        raise UsageError(f"{flag}: {text} is outside {_SHORTEST_S:g}s to {_LONGEST_S // 86_400}d")
+    return value

@@ -2,7 +2,8 @@
 
 Every reply that a provider gave stands in the journal of the shard that asked for it, whatever became of its trial, so
 nothing paid is missed and a process that dies takes nothing along but its last replies. A reply that is recorded a
-second time, because another process goes on with its trial, says so (``again``). Files are searched for lines that tell of replies, and these not parsed.
+second time, because another process goes on with its trial, says so (``again``). Files are searched for lines that tell
+of replies, and these are not parsed.
 """
 
 from __future__ import annotations

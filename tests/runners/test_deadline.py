@@ -55,6 +55,8 @@ def test_a_deadline_that_has_passed_by_the_start_asks_nothing(house, simulator):
     assert "--deadline was reached before this start: nothing is asked" in ended.stdout
     assert simulator.stats()["requests"] == 0
     assert done(house)["outcome"] == "deadline"
+    assert "rows      none in results" in ended.stdout
+    assert "summary  " not in ended.stdout  # there is none
 
 
 def test_a_run_that_is_finished_by_then_has_not_met_it(house, simulator):
@@ -82,8 +84,8 @@ def test_it_is_no_part_of_what_is_asked(house, simulator):
 
 MISTAKES = {
     "soon": "--deadline: 'soon' is not a time such as 90s, 30m, 1h or 2d",
-    "0": "--deadline: 0.0 is outside 0.1 to",
-    "-5m": "--deadline: -300.0 is outside 0.1 to",
+    "0": "--deadline: 0 is outside 0.1s to 366d",
+    "-5m": "--deadline: -5m is outside 0.1s to 366d",
     "nan": "--deadline: nan is outside",
     "": "--deadline: the value is empty",
 }

@@ -104,3 +104,13 @@ def test_tool_success_rates_and_prompt_types_multiply_and_each_rate_is_split_eve
     (*shards, _), told = planned("--model", "qwen2.5-7b-instruct", *ways)
     assert [shard[-2] for shard in shards] == ["4", "2", "2"]
     assert told.startswith("8 trials")
+
+
+def test_plan_says_where_shards_run_and_what_they_share(planned):
+    pytest.importorskip("ray")
+    (*shards, _), told = planned(
+        "--model", "deepseek-v3.1", "--replicas", "3", "--engine", "ray", "--ray-address", "a:1"
+    )
+    assert len(shards) == 3
+    assert "100 trials, rate mode adaptive, 3 shards to a key, which share its QPS, on Ray at a:1\n" in told
+    assert "share" not in planned("--model", "deepseek-v3.1")[1]
