@@ -1,1 +1,1 @@
-"""The words of the project: records, errors, seeded draws, the plan. Pure: no files, clock, threads, third parties."""
+"""The words of the project: records, errors, seeded draws, the plan. Pure: no files, clock, threads."""
