@@ -242,16 +242,19 @@ class Cycle:
         complaints += auditor.audit_secrets(self.house.path, SECRETS)
         rows = auditor.rows_of(auditor.store_in(self.house.results) / "trials")
         self.outcome.repeats = max(0, self.simulator.now.served - auditor.asked(rows))
-        self.outcome.allowed = self._bound()
+        self.outcome.allowed = self._bound(max((row["requests"] for row in rows), default=1))
         self.check(
             self.outcome.repeats <= self.outcome.allowed,
             f"{self.outcome.repeats} requests repeated, no more than {self.outcome.allowed} could be in flight",
         )
 
-    def _bound(self) -> int:
+    def _bound(self, longest: int) -> int:
+        """Return how many requests may be served beyond those of the rows, the longest of which took ``longest``."""
         if self.fault.loses:
             return 10 * self._reference.requests
-        hedged = self.scenario.in_flight if "--hedge" in self.scenario.extra else 0
+        # At the end of each start, all that is in flight may be tried a second time, from its first request on.
+        starts = len(self.outcome.codes)
+        hedged = self.scenario.in_flight * starts * longest if "--hedge" in self.scenario.extra else 0
         swallowed = self.proxy.swallowed if self.proxy else 0
         return self.allowed + swallowed + hedged
 
