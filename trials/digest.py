@@ -28,7 +28,7 @@ def canonical(value: Any) -> bytes:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether orjson, which is five times as fast, spells it as ``json`` does: floats for one it spells otherwise."""
+    """Whether orjson, several times as fast, spells it as ``json`` does: floats for one it spells otherwise."""
     kind = type(value)
     if kind is dict:
         return all(type(name) is str and _is_plain(part) for name, part in value.items())

@@ -93,7 +93,7 @@ def statuses(house) -> dict[str, list[dict]]:
 def test_trials_that_kill_their_process_are_set_aside_and_all_others_scored(house, simulator, poisoned, way, shards):
     command = ask(simulator, "--shards", shards)
     ended = house.run(*command, env=poisoned(way), code=1)
-    assert f"{TRIALS} planned = {TRIALS - 3} scored" in ended.stdout, ended.stdout
+    assert f"{TRIALS} planned = {TRIALS - 3} scored" in ended.stdout
     found = statuses(house)
     assert {status: len(rows) for status, rows in found.items()} == {"scored": TRIALS - 3, "harness_error": 3}
     for row in found["harness_error"]:
@@ -122,7 +122,7 @@ def test_every_journal_line_is_written_by_the_shard_itself(house, simulator, poi
 def test_a_trial_that_hangs_its_process_is_set_aside(house, simulator, poisoned):
     command = ask(simulator, "--shards", "1", "--stall-timeout", "2")
     ended = house.run(*command, env=poisoned("hang", (7,)), code=1)
-    assert "was silent" in ended.stdout, ended.stdout
+    assert "was silent" in ended.stdout
     (row,) = statuses(house)["harness_error"]
     assert "was silent" in row["error_message"]
     assert len(statuses(house)["scored"]) == TRIALS - 1
@@ -130,9 +130,9 @@ def test_a_trial_that_hangs_its_process_is_set_aside(house, simulator, poisoned)
 
 def test_one_whose_process_is_killed_from_outside_is_never_blamed(house, simulator, poisoned):
     ended = house.run(*ask(simulator, "--shards", "1"), env=poisoned("kill", (7,)), code=1)
-    assert "trial 7 is put off to the next start" in ended.stdout, ended.stdout
+    assert "trial 7 is put off to the next start" in ended.stdout
     assert set(statuses(house)) == {"scored"}
     (done,) = house.path.glob("logs/*/DONE")
-    assert json.loads(done.read_text())["pending"] >= 1
+    assert json.loads(done.read_text())["pending"] == 1
     house.run(*ask(simulator))
     assert len(house.rows()) == TRIALS
