@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trials.errors import Drained, ProviderError, StoreError
 from trials.per_cell import PerCell
+from trials.record import record
 from trials.rows import Cost, Row, build_row, condition
 from trials.words import (
     HARNESS_ERROR,
@@ -58,7 +59,7 @@ class Ask(Protocol):
     ) -> Completion: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Work:
     """A trial to run, and when it was handed out.
 

@@ -18,9 +18,10 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+
+from trials.record import record
 
 LONGEST_WAIT_S = 300.0
 """A Retry-After beyond this is not believed."""
@@ -52,7 +53,7 @@ _TOKENS = re.compile(r"\btokens?\b|\btpm\b|token_|_token|tokens_|allocationquota
 _TELLING = frozenset([*_NAMES[REQUESTS], *_NAMES[TOKENS], *_BY_SIDE, *_PLAIN])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Hints:
     """What one reply says. ``cause`` is ``requests``, ``tokens``, ``concurrency``, or empty if a 429 does not say."""
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from trials.errors import UsageError
+from trials.record import record
 
 TRANSPORTS = ("auto", "curl", "requests")
 """What can be opened by name. ``auto``: curl where ``pycurl`` is installed, else requests."""
@@ -25,7 +26,7 @@ USER_AGENT = "ultra-parallel-runner"
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HttpRequest:
     """A POST. The headers hold the key, so the repr leaves them out."""
 
@@ -37,7 +38,7 @@ class HttpRequest:
         return f"HttpRequest({self.url}, {len(self.body)} bytes)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HttpReply:
     """A whole reply; header names are in lower case. A provider may quote the key, so the repr leaves the body out.
 

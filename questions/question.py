@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from trials.record import record
 from trials.words import Message
 
 ANY = "any"
 """The difficulty of questions whose bank tells none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Question:
     """What is asked, and what is held to be right.
 

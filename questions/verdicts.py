@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
+
+from trials.record import record
 
 WRONG, NO_ANSWER, UNCHECKABLE, BAD_TARGET = "wrong_answer", "no_answer", "uncheckable", "bad_target"
 
@@ -12,7 +14,7 @@ _SHOWN = 200
 """Characters of an answer that a verdict keeps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Verdict:
     """The mark of one reply. ``score`` is in [0, 1]; ``answer`` is what was taken from it, cut to 200 characters.
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trials.record import record
+
 if TYPE_CHECKING:
     from trials.plan import Group
     from trials.spec import RunSpec
@@ -54,7 +56,7 @@ class Cell:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Trial:
     """One task asked once under one condition: the unit of work, retry, resume and dedup.
 
@@ -69,7 +71,7 @@ class Trial:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ToolCall:
     """A native tool call of a completion; ``arguments`` is the raw JSON text the model wrote."""
 
@@ -78,7 +80,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Completion:
     """A model's whole reply to one request, with what it cost.
 
@@ -127,7 +129,7 @@ class Chat(Protocol):
     ) -> Completion: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Marked:
     """What a workload says of a finished trial. Scores are in [0, 1]; None where a score has no meaning.
 

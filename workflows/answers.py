@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from trials.record import record
 from trials.words import Message
 from workflows.sandbox import CallRecord
 from workflows.tasks import Task
@@ -33,7 +33,7 @@ HINTS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ToolResult:
     """The answer to one call, as the conversation tells it."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from trials.record import record
 from trials.words import ToolCall
 
 DIALECTS: Mapping[str, str] = {
@@ -47,7 +47,7 @@ DIALECTS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Spoken:
     """What a model says to make a call: text, native calls, or both."""
 

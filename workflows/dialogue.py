@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from trials.record import record
 from trials.words import Chat, Completion, Message, Trial
 from workflows import answers
 from workflows.answers import ToolResult, read_results
@@ -31,7 +32,7 @@ MOST_REQUESTS = 16
 DONE, FINISHED, OUT_OF_TURNS = "done", "finished", "max_turns"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Transcript:
     """All that happened in a trial's conversation. ``ended`` says why it ended: done, finished or max_turns."""
 

@@ -11,8 +11,9 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from trials.record import record
 
 _DEEPEST = 60
 _SPACE = re.compile(r"\s*")
@@ -31,7 +32,7 @@ class Unreadable(ValueError):
     """The text is no value, not even leniently."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Read:
     """A value, where it ended, whether all brackets were closed, whether it was cut within a string, and whether it was
     plain JSON.

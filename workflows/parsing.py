@@ -7,9 +7,10 @@ nothing. The dialects are described in ``workflows/dialects.py``, which can also
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from trials.record import record
 from trials.words import Completion
 from workflows.callshapes import as_object, tool_name
 from workflows.literals import encodable
@@ -19,7 +20,7 @@ _ASKED_FOR = {"tags": "tag", "native": "openai_tool_calls"}
 _SEARCH, _INFO, _FINISH = PLAIN_TAGS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ParsedCall:
     """One request of a reply. ``arguments`` is None if they could not be read; ``native`` if it came as a tool call."""
 
@@ -29,7 +30,7 @@ class ParsedCall:
     native: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ParsedReply:
     """All requests of a reply in order, and how it deviated from the form it was asked for.
 

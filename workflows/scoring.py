@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from trials.record import record
 from trials.words import FAILURE, FULL, PARTIAL
 from workflows.dialogue import FINISHED, OUT_OF_TURNS, Transcript
 from workflows.sandbox import ARGUMENTS, DEPENDENCY, UNKNOWN, UNLUCKY, CallRecord
@@ -56,7 +56,7 @@ CALL_KINDS = (USEFUL, BAD_LUCK, REPEATED, EARLY, FOREIGN, REFUSED)
 """Every call is of exactly one kind, so that they add up to the number of calls."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Score:
     """A trial's marks. ``breakdown`` says how each came about."""
 

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from trials.digest import shuffled
+from trials.record import record
 from workflows.tools import Tool, builtin_tools, similar_tools
 
 TASK_TYPES = ("simple_task", "basic_task", "data_pipeline", "api_integration", "multi_stage_pipeline")
@@ -18,7 +19,7 @@ DISTRACTORS: Mapping[str, int] = {"very_easy": 1, "easy": 3, "medium": 6, "hard"
 """Tools shown beyond the required ones and their lookalikes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Reference:
     """A value that is not known yet: a field of an earlier step's result. Steps count from 0, their text from 1."""
 
@@ -40,7 +41,7 @@ class Reference:
 _REFERENCE = re.compile(r"<(\w{1,60}) of step (\d{1,4})>")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Step:
     """One required call. ``arguments`` holds literals and references to results of earlier steps."""
 
