@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trials.errors import Drained, ProviderError, StoreError
 from trials.per_cell import PerCell
 from trials.record import record
-from trials.rows import Cost, Row, build_row, condition
+from trials.rows import Cost, Row, own_fields, shared_fields
 from trials.words import (
     HARNESS_ERROR,
     PROVIDER_ERROR,
@@ -119,7 +119,8 @@ class Trace(Protocol):
 class TrialRunner:
     """Runs trials and records what happens. Thread-safe as far as ``ask``, ``record`` and the workload are.
 
-    A trial's events are ``begun``, a ``completion`` per request, ``ended`` with its row and conversation.
+    A trial's events are ``begun``, a ``completion`` per request, ``ended`` with its row's fields, its own and those
+    that it shares with its cell, and the conversation.
     """
 
     def __init__(self, workload: Workload, ask: Ask, record: Record, asked: Asked, trace: Trace | None = None) -> None:
@@ -129,10 +130,18 @@ class TrialRunner:
         self._asked = asked
         self._trace = trace
         definition = workload.definition
-        self._condition = PerCell(lambda cell: condition(cell, definition))
+        self._shared = PerCell(
+            lambda cell: shared_fields(
+                cell,
+                definition,
+                simulated=asked.simulated,
+                provider=asked.provider,
+                deployment=asked.deployment,
+            )
+        )
 
     def run(self, work: Work) -> Row | None:
-        """Run one trial to its end and return its row, or None if the run is draining and it stays pending.
+        """Run one trial to its end; return its row's own fields, or None if the run is draining and it stays pending.
 
         Whatever goes wrong inside a trial becomes its status. Raised are only a StoreError (the journal takes no more)
         and a fatal ProviderError (this deployment cannot be asked at all), after which the trial is pending, too.
@@ -214,19 +223,20 @@ class TrialRunner:
         marked: Marked | None = None,
     ) -> Row:
         cost.ended_at = time.time()
-        row = build_row(
+        row = own_fields(
             trial,
             status=status,
             cost=cost,
-            condition=self._condition(trial.cell),
-            simulated=self._asked.simulated,
-            provider=self._asked.provider,
-            deployment=self._asked.deployment,
             marked=marked,
             error_category=error_category,
             error_message=error_message,
         )
-        event: dict[str, Any] = {"kind": "ended", "number": trial.number, "row": row}
+        event: dict[str, Any] = {
+            "kind": "ended",
+            "number": trial.number,
+            "row": row,
+            "shared": self._shared(trial.cell),
+        }
         if marked is not None:
             event |= {"conversation": marked.conversation, "detail": marked.detail}
         self._record(event)
@@ -256,7 +266,8 @@ class WorkerPool:
         self._saturated = saturated
         self._on_low = on_low
         self._items: deque[Work] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._stopping = False
         self._idle = 0
         self._busy = 0
@@ -307,7 +318,9 @@ class WorkerPool:
 
     def grow(self) -> None:
         """Start another thread if work waits for one. The thread does the same once it has taken its first item."""
-        with self._changed:
+        if self._threads >= self._max_workers:
+            return
+        with self._lock:
             if not self._items or self._idle or self._stopping or self._threads >= self._max_workers:
                 return
             if self._threads and self._saturated():
@@ -341,13 +354,13 @@ class WorkerPool:
             try:
                 self._work(item)
             finally:
-                with self._changed:
+                with self._lock:
                     self._busy -= 1
                     if self._stopping and not self._busy:
                         self._changed.notify_all()
 
     def _next(self) -> Work | None:
-        with self._changed:
+        with self._lock:
             while not self._items and not self._stopping:
                 self._idle += 1
                 self._changed.wait()

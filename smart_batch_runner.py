@@ -271,9 +271,9 @@ class Shard:
         """Write an event to the journal. Who comes second with an answer is recorded, and does not count."""
         if event["kind"] == "ended" and event["number"] in self._dropped:
             event = {**event, "kind": "beaten"}
-        # Under load a reply is followed at once by the trial's end or another's lines; a write of its own would let go
-        # of the interpreter's lock, which with hundreds of workers costs more than the write.
-        self._journal.append(event, soon=event["kind"] == "completion")
+        # Under load other lines follow at once. What ends a trial, or a turn of it, goes out with them: with that of
+        # the next trial, as a rule, which its thread begins before it asks anything.
+        self._journal.append(event, soon=event["kind"] != "begun")
         if event["kind"] == "begun" and "again" in event:
             # It may kill the process before whoever is writing now has written this as well, and must be known to run.
             self._journal.flush()

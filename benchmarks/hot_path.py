@@ -124,7 +124,7 @@ def stages(url: str, folder: Path, plan: TrialPlan, workload: Workload) -> dict[
         return asking.ask(trial, those, tools, judge=False, told=None, stop=stop)
 
     def record(event: Any) -> None:
-        journal.append(event, soon=event["kind"] == "completion")
+        journal.append(event, soon=event["kind"] != "begun")
 
     runner, unrecorded = (TrialRunner(workload, ask, to, asked) for to in (record, lambda event: None))
     transport = open_transport("curl")

@@ -43,6 +43,9 @@ class Written(float):
         return self.text
 
 
+_DECODER = json.JSONDecoder(parse_float=Written)  # once: ``json.loads`` would make one for every row
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """A few rows of one file. ``numbers`` count from 1 what ``unit`` says, ``row`` or ``line``."""
@@ -117,15 +120,18 @@ def _json_lines(file: SourceFile) -> Iterator[Piece]:
 
 
 def _json_row(line: bytes, place: str) -> RowValues:
-    is_array = line.lstrip()[:1] == b"["
-    advice = "; one JSON array is no JSON Lines: jq -c '.[]' FILE makes lines of it" if is_array else ""
     try:
-        row = json.loads(_text(line, place), parse_float=Written)
+        row = _DECODER.decode(_text(line, place))
     except (ValueError, RecursionError) as problem:
-        raise UsageError(f"{place} is not JSON ({why(problem)}){advice}") from problem
+        raise UsageError(f"{place} is not JSON ({why(problem)}){_advice(line)}") from problem
     if not isinstance(row, dict):
-        raise UsageError(f"{place} holds {kind_of(row)}, where an object with a question is expected{advice}")
+        raise UsageError(f"{place} holds {kind_of(row)}, where an object with a question is expected{_advice(line)}")
     return row
+
+
+def _advice(line: bytes) -> str:
+    is_array = line.lstrip()[:1] == b"["
+    return "; one JSON array is no JSON Lines: jq -c '.[]' FILE makes lines of it" if is_array else ""
 
 
 def _text(line: bytes, place: str) -> str:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import orjson
 
 from simulator.asked import Asked, content_text
 from trials.digest import digest
+from trials.record import record
 from trials.words import Message
 from workflows.dialects import Spoken
 
 CHARS_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Said(Spoken):
     """What a model says that may think aloud in a field of its own, as DeepSeek's API has it."""
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 from stores.journal import Ending, read_endings
 from stores.parts import CONVERSATION_FIELDS, GROUP_BYTES, ID, parse_rows, schema_of
 from stores.run_directory import RunDirectory
-from trials.rows import FIELDS
+from trials.rows import FIELDS, SHARED
 
+NOTHING = b"{}"
 OnDamage = Callable[[Path, int, str], None]
 
 
@@ -91,12 +92,26 @@ def _table(batch: list[Found], on_damage: OnDamage | None) -> pa.Table:
 def columns_of(batch: list[Found]) -> pa.Table:
     """Return a batch as columns. Raises ValueError if one of its rows does not fit them."""
     _, run_ids, shards, offsets, endings = zip(*batch, strict=True)
-    rows, conversations, details = zip(*endings, strict=True)
-    table = parse_rows(rows, schema_of(FIELDS))
+    rows, shared, conversations, details = zip(*endings, strict=True)
+    table = _rows(rows, shared)
     for name, values in zip(ID, (run_ids, shards, offsets), strict=True):
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, pa.array(values, table.schema.field(place).type))
     return table.append_column("conversation", _texts(conversations)).append_column("detail", _texts(details))
+
+
+def _rows(rows: Sequence[bytes], shared: Sequence[bytes]) -> pa.Table:
+    """Return rows as columns; what many of them share is read once."""
+    places: dict[bytes, int] = {}
+    which = [places.setdefault(text, len(places)) for text in shared]
+    if NOTHING in places:  # journals were once written so
+        whole = [row if text == NOTHING else text[:-1] + b"," + row[1:] for row, text in zip(rows, shared, strict=True)]
+        return parse_rows(whole, schema_of(FIELDS))
+    own = parse_rows(rows, schema_of({name: kind for name, kind in FIELDS.items() if name not in SHARED}))
+    common = parse_rows(list(places), schema_of({name: FIELDS[name] for name in SHARED}))
+    common = common.take(pa.array(which, pa.int32()))
+    columns = [(common if name in SHARED else own)[name] for name in FIELDS]
+    return pa.table(columns, schema=schema_of(FIELDS))
 
 
 def _texts(texts: Sequence[bytes]) -> pa.Array:

@@ -39,6 +39,8 @@ _BLOCK_BYTES = 1 << 18
 _GAP_BYTES = 1 << 16
 _HEAD = re.compile(rb'{"v":%d,"kind":"(\w+)","number":(\d+),' % SCHEMA_VERSION)
 """How ``encode`` begins the line of a trial's event; other lines are parsed to know what they are."""
+_VERSION = b'{"v":%d,' % SCHEMA_VERSION
+_VERSION_CRC = crc32(_VERSION)
 _NO_END = tuple(b'{"v":%d,"kind":"%b",' % (SCHEMA_VERSION, kind) for kind in (b"begun", b"completion"))
 
 T = TypeVar("T")
@@ -46,31 +48,38 @@ OnDamage = Callable[[int, str], None]
 
 
 class Ending(NamedTuple):
-    """What an ``ended`` event tells of a trial, each as the JSON text that stands in the journal."""
+    """What an ``ended`` event tells of a trial, each as the JSON text that stands in the journal.
+
+    A row is its own fields, ``row``, and those it has in common with others, ``shared``; none if it has all itself.
+    """
 
     row: bytes
+    shared: bytes
     conversation: bytes
     detail: bytes
 
 
 def encode(event: Mapping[str, Any]) -> bytes:
     """Return the journal line of an event, newline included. Raises StoreError if it cannot be written as JSON."""
-    versioned = {"v": SCHEMA_VERSION, **event}
     try:
         try:
-            body = orjson.dumps(versioned)
+            body = orjson.dumps(event)
         except TypeError:  # half a surrogate pair in a text, which what a model writes may well hold
-            text = json.dumps(versioned, ensure_ascii=False, separators=(",", ":"), default=asdict)
+            text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=asdict)
             body = text.encode("utf-8", "replace")
     except (TypeError, ValueError) as problem:
         raise StoreError(f"an event of kind {event.get('kind')!r} cannot be written as JSON: {problem}") from problem
-    return with_checksum(body)
+    return _sealed(_VERSION, _VERSION_CRC, memoryview(body)[1:])
 
 
 def with_checksum(body: bytes) -> bytes:
     """Return the line of a JSON object: its text with its CRC-32 as a last field, and a newline."""
+    return _sealed(b"", 0, memoryview(body))
+
+
+def _sealed(head: bytes, head_crc: int, rest: memoryview) -> bytes:
     # Not by ``%b``: the resizing that does left a shard of 600 threads with 2 kB more for every trial.
-    return b"".join((memoryview(body)[:-1], b',"crc":"%08x"}\n' % crc32(body)))
+    return b"".join((head, rest[:-1], b',"crc":"%08x"}\n' % crc32(rest, head_crc)))
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -108,7 +117,7 @@ def ending_of(line: bytes) -> Ending | None:
 def _parsed(event: Mapping[str, Any]) -> Ending | None:
     if event["kind"] != "ended":
         return None
-    told = (event["row"], event.get("conversation", []), event.get("detail", {}))
+    told = (event["row"], event.get("shared", {}), event.get("conversation", []), event.get("detail", {}))
     return Ending(*map(orjson.dumps, told))
 
 
@@ -116,18 +125,20 @@ def _cut(line: bytes, start: int) -> Ending | None:
     """Cut the line of an end at its fields, which begin at ``start``; None if that is not certain to be right.
 
     A quote inside a text is escaped, so the bytes that are looked for stand between values only. No value of a row is
-    an object, so the first of them end the row. A conversation or its details may hold a field ``detail`` of their own;
-    then there is more than one place to cut, and none is taken.
+    an object, so the first of them end the row, and what it shares. A conversation or its details may hold a field
+    ``detail`` of their own; then there is more than one place to cut, and none is taken.
     """
     check_line(line)
     said = line.find(b'},"conversation":[', start)
+    shared = line.find(b'},"shared":{', start, said)
     detail = line.find(b'],"detail":{', said)
     if said < 0 or detail < 0 or line.rfind(b'],"detail":{') != detail:
         return None
     if not line.startswith(b'"row":{', start) or line[-_CRC_BYTES - 1 : -_CRC_BYTES] != b"}":
         return None
     return Ending(
-        row=line[start + len(b'"row":') : said + 1],
+        row=line[start + len(b'"row":') : (said if shared < 0 else shared) + 1],
+        shared=b"{}" if shared < 0 else line[shared + len(b'},"shared":') : said + 1],
         conversation=line[said + len(b'},"conversation":') : detail + 1],
         detail=line[detail + len(b'],"detail":') : -_CRC_BYTES],
     )

@@ -85,7 +85,7 @@ class JournalLines:
             ending = None if None in (run_id, shard, offset) else self.ending(run_id, shard, offset)
             if ending is not None:
                 rows.append(row)
-                ending = ending if whole else Ending(ending.row, b"", b"")
+                ending = ending if whole else ending._replace(conversation=b"", detail=b"")
                 found.append(Found(Path(), run_id, shard, offset, ending))
         if found and not _same(table.take(rows), found):
             for row, one in zip(rows, found, strict=True):

@@ -46,6 +46,7 @@ HOMES = {
     "resvg_py": {"telemetry"},
     "rich": {"telemetry"},
     "tomli": {"providers", "simulator"},
+    "typing_extensions": {"trials"},  # for type checkers alone, and not installed for anything else
     "urllib3": {"providers"},
 }
 FREE = {"orjson"}

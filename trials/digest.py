@@ -7,7 +7,7 @@ which things ran. BLAKE2b (RFC 7693) is used as a keyed-free hash; its first 64 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ import orjson
 
 T = TypeVar("T")
 _PLAIN = frozenset((str, int, bool, type(None)))
+_NAMES = frozenset((str,))
 
 
 def canonical(value: Any) -> bytes:
@@ -31,10 +32,14 @@ def _is_plain(value: Any) -> bool:
     """Whether orjson, several times as fast, spells it as ``json`` does: floats for one it spells otherwise."""
     kind = type(value)
     if kind is dict:
-        return all(type(name) is str and _is_plain(part) for name, part in value.items())
+        return _NAMES.issuperset(map(type, value)) and _are_plain(value.values())
     if kind is list or kind is tuple:
-        return _PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))
+        return _are_plain(value)
     return kind in _PLAIN
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values)) or all(map(_is_plain, values))
 
 
 def digest(value: Any, size_bytes: int = 16) -> str:

@@ -13,7 +13,7 @@ from real_runs import wait_for
 from batch_test_runner import Asked, TrialRunner, Work, WorkerPool
 from stores.journal import JournalWriter, read_events, replay
 from trials.errors import Drained, ProviderError, StoreError
-from trials.rows import FIELDS
+from trials.rows import FIELDS, SHARED
 from trials.words import Cell, Completion, Marked, ToolCall, Trial
 
 CELL = Cell(model="m", prompt_type="optimal", tool_success_rate=0.8, difficulty="easy", task_type="simple_task")
@@ -70,9 +70,11 @@ def test_a_scored_trial_leaves_a_row_with_all_that_it_cost():
     assert (row["status"], row["outcome"], row["coverage"]) == ("scored", "full", 1.0)
     assert (row["requests"], row["attempts"], row["prompt_tokens"], row["completion_tokens"]) == (3, 6, 30, 6)
     assert (row["provider_ms"], row["rate_wait_ms"]) == (15.0, 3.0)
-    assert (row["provider"], row["deployment"], row["simulated"]) == ("somewhere", "m-2", True)
+    shared = events[-1]["shared"]
+    assert (shared["provider"], shared["deployment"], shared["simulated"]) == ("somewhere", "m-2", True)
     assert row["queue_ms"] >= 1000
-    assert set(row) < set(FIELDS)
+    assert tuple(shared) == SHARED
+    assert set(row) < set(FIELDS) - set(SHARED)
     assert kinds(events) == ["begun", "completion", "completion", "completion", "ended"]
     assert events[-1]["row"] is row
     assert [message["content"] for message in events[-1]["conversation"]] == ["a", "b", "c"]

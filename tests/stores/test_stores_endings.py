@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from sample_runs import row
 
 from stores.endings import new_results
-from stores.journal import encode, read_endings, read_events
-from stores.parts import GROUP_BYTES
+from stores.journal import JournalWriter, encode, read_endings, read_events
+from stores.parts import GROUP_BYTES, ID
+from trials.rows import FIELDS, SHARED
 
 words = st.sampled_from(
     [
@@ -21,6 +23,7 @@ words = st.sampled_from(
         'a "quoted" word',
         '},"conversation":[',
         '],"detail":{',
+        '},"shared":{',
         "detail",
         "\\",
         "\n",
@@ -36,24 +39,27 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
+shared = st.fixed_dictionaries({}, optional={"shared": st.dictionaries(words, words | st.integers(0, 9), max_size=3)})
 said = {"conversation": st.lists(values, max_size=3), "detail": st.dictionaries(words, values, max_size=3)}
 
 
 def parsed(path: Path) -> list[tuple]:
     """What reading the whole events tells of the ends."""
     events = [(offset, event) for offset, event in read_events(path) if event["kind"] == "ended"]
-    return [(offset, event["row"], event.get("conversation", []), event.get("detail", {})) for offset, event in events]
+    names = {"row": {}, "shared": {}, "conversation": [], "detail": {}}
+    return [(offset, *(event.get(name, nothing) for name, nothing in names.items())) for offset, event in events]
 
 
 def cut(path: Path) -> list[tuple]:
     return [(offset, *map(orjson.loads, ending)) for offset, ending in read_endings(path)]
 
 
-@given(st.fixed_dictionaries({}, optional=said), words)
-def test_texts_cut_out_say_what_parsing_says(tmp_path_factory, told, message):
+@given(shared, st.fixed_dictionaries({}, optional=said), words)
+def test_texts_cut_out_say_what_parsing_says(tmp_path_factory, common, told, message):
     path = tmp_path_factory.mktemp("cut") / "j"
     before = {"kind": "completion", "number": 1, "index": 0, "completion": told}
-    ended = {"kind": "ended", "number": 1, "row": {"trial_key": "a", "error_message": message}, **told}
+    ended = {"kind": "ended", "number": 1, "row": {"trial_key": "a", "error_message": message}}
+    ended |= common | told
     path.write_bytes(b"".join(map(encode, [before, ended, {**ended, "kind": "beaten"}, ended])))
     assert len(parsed(path)) == 2
     assert cut(path) == parsed(path)
@@ -63,6 +69,8 @@ def test_texts_cut_out_say_what_parsing_says(tmp_path_factory, told, message):
     "event",
     [
         {"number": 1, "kind": "ended", "row": {"a": 1}, "conversation": [], "detail": {}},
+        {"kind": "ended", "number": 1, "shared": {"b": 2}, "row": {"a": 1}, "conversation": [], "detail": {}},
+        {"kind": "ended", "number": 1, "row": {"a": 1}, "conversation": [], "shared": {"b": 2}, "detail": {}},
         {"kind": "ended", "number": 1, "conversation": [{"row": 1}], "row": {"a": 1}, "detail": {}},
         {"kind": "ended", "number": 1, "row": {"a": 1}, "conversation": [{"x": [], "detail": {}}]},
         {"kind": "ended", "number": 1, "row": {"a": 1}, "detail": {"x": {}, "conversation": [[], {}]}},
@@ -71,6 +79,22 @@ def test_texts_cut_out_say_what_parsing_says(tmp_path_factory, told, message):
 def test_an_event_in_another_order_is_parsed(tmp_path, event):
     (tmp_path / "j").write_bytes(encode(event))
     assert cut(tmp_path / "j") == parsed(tmp_path / "j") != []
+
+
+@pytest.mark.parametrize("whole", [(), (1,), (0, 1, 2)], ids=["new", "both", "old"])
+def test_what_rows_share_is_told_once_for_all_or_stands_in_each(work, whole):
+    """Journals once held whole rows; both kinds may stand in one journal, and end in the same columns."""
+    run = work.run()
+    rows = [row(key) | {"model": f"m{key}", "max_turns": 7} for key in "abc"]
+    with closing(JournalWriter(run.journal_path(1))) as journal:
+        for number, one in enumerate(rows):
+            own = {name: value for name, value in one.items() if name not in SHARED}
+            parts = {"row": one} if number in whole else {"row": own, "shared": {name: one[name] for name in SHARED}}
+            journal.append({"kind": "ended", "number": number, **parts, "conversation": [], "detail": {}})
+    [table] = new_results([run], {}, None)
+    assert table.column_names[: len(FIELDS)] == list(FIELDS)
+    told = [{name: one[name] for name in rows[0] if name not in ID} for one in table.to_pylist()]
+    assert told == [{name: value for name, value in one.items() if name not in ID} for one in rows]
 
 
 def test_damage_is_told_of_lines_of_every_kind(tmp_path):
