@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from batch_test_runner import AHEAD_S, Asked, TrialRunner, Work, WorkerPool
+from processes.garbage import collect_seldom
 from processes.messages import Message
 from processes.one_core import OneCore
 from trials.errors import Drained, RunnerError, StoreError
@@ -133,6 +134,7 @@ class Shard:
     def serve(self) -> int:
         """Work until the end; return the exit code."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        collect_seldom()
         self._feed.send("ready")
         self._want()
         while not self._over():

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from local_server import TEXT
 
 from batch_test_runner import Asked, TrialRunner, Work
+from processes.garbage import collect_seldom
 from stores.journal import JournalWriter
 from stores.results import open_store
 from stores.run_directory import RunDirectory, open_or_create, open_run, runs_in
@@ -155,6 +156,7 @@ def main() -> None:
     if options.step is None:
         measure(options.folder, options.results, options.shards)
         return
+    collect_seldom()  # as the programs do
     found = STEPS[options.step](options.folder, options.results, options.shards)
     unit = 1 if sys.platform == "darwin" else 1024
     found["rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

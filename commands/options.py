@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from commands.signals import Interrupted, interruption_in, raising
+from processes.garbage import collect_seldom
 from trials.errors import RunnerError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -180,6 +181,7 @@ def run_program(command: click.Command, arguments: Sequence[str] | None = None) 
 
     With DEBUG_LOG=true in the environment the traceback is shown as well. A signal ends it with 128 + its number.
     """
+    collect_seldom()
     try:
         with raising():
             code = command.main(arguments, standalone_mode=False)

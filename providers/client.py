@@ -182,7 +182,7 @@ class ChatClient:
                 provider_ms=tries.provider_ms,
             )
         except ProviderError as error:
-            return reply, error
+            return reply, _reworded(error, str(error))
 
     def _settle(self, permit: Permit, reply: HttpReply | None, outcome: Completion | ProviderError) -> None:
         """Tell the limiter how an attempt ended, and what the reply says of the provider's limits."""
@@ -242,6 +242,7 @@ def _given_up(error: ProviderError, words: str, attempts: int) -> ProviderError:
 
 
 def _reworded(error: ProviderError, words: str, attempts: int = 1) -> ProviderError:
+    """Return an error that holds on to nothing: with its traceback, a request would wait for the garbage collector."""
     return ProviderError(
         words,
         kind=error.kind,

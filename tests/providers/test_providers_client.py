@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -119,6 +122,34 @@ def test_broken_exchanges_are_retried(provider, asker: AskerFor, wire: bytes, ki
     one = asker()
     assert one.ask().attempts == 2
     assert [(seen.kind, seen.status) for seen in one.seen] == [(kind, status), ("ok", 200)]
+
+
+class Conversation(list[dict[str, str]]):
+    """Messages that a weak reference can point to."""
+
+
+@pytest.mark.parametrize("last", [GOOD, {"error": "still not"}], ids=["answered", "given up"])
+def test_failed_attempts_do_not_hold_on_to_what_was_asked(provider, asker: AskerFor, last: dict[str, Any]) -> None:
+    """Python looks for garbage seldom (processes/garbage.py), so none may be made of conversations."""
+    one = asker(max_attempts=5)
+    provider.say(500, {"error": "later"})
+    provider.say_raw(b"")
+    provider.say(200, {"no": "choices"})
+    provider.say(429, {"error": "slow down"})
+    provider.say(200, last)
+    provider.say(400, last)
+    messages = Conversation(MESSAGES)
+    asked = weakref.ref(messages)
+    gc.disable()
+    try:
+        with suppress(ProviderError):
+            one.client.ask(messages, sampling=Sampling(), stop=one.stop)
+        assert len({seen.kind for seen in one.seen}) >= 3
+        one.seen.clear()
+        del messages
+        assert asked() is None
+    finally:
+        gc.enable()
 
 
 def test_hanging_server_is_left_at_the_deployments_timeout(provider, asker: AskerFor) -> None:

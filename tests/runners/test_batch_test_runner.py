@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -114,6 +115,23 @@ class Defective(ThreeTurns):
     def run(self, trial: Trial, chat: Callable, opening: object = None) -> Marked:
         chat([])
         raise ZeroDivisionError("a defect of ours")
+
+
+@pytest.mark.parametrize("work", [Work(trial=TRIAL), Work(trial=TRIAL, earlier=(Completion(text="a"),))])
+@pytest.mark.parametrize("make", [ThreeTurns, Defective])
+@pytest.mark.parametrize("last", ["c", failure(), Drained("stopping")], ids=["scored", "failed", "drained"])
+def test_a_trial_leaves_no_garbage(work: Work, make: type[ThreeTurns], last: str | Exception) -> None:
+    """Python looks for garbage seldom (processes/garbage.py)."""
+    told: list = []
+    one = runner(Answers(*("a", "b", "c", "d")[: 2 - len(work.earlier)], last), told, make())
+    gc.collect()
+    gc.disable()
+    try:
+        one.run(work)
+        told.clear()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_defect_of_ours_is_a_harness_error_that_says_where():
