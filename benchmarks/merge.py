@@ -93,7 +93,7 @@ def append(path: Path, run: RunDirectory, numbers: Sequence[int]) -> float:
     while batch := list(islice(coming, AT_ONCE)):
         began = time.monotonic()
         for event in batch:
-            journal.append(event)
+            journal.append(event, soon=event["kind"] != "begun")
         seconds += time.monotonic() - began
     over.set()
     thread.join()
