@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -135,6 +136,7 @@ def measure(parent: Path | None, results: int, shards: int) -> None:
     with tempfile.TemporaryDirectory(dir=parent) as name:
         folder = Path(name)
         written = in_own_process("append", folder, results, shards)
+        os.sync()  # journals that grew over hours have been on disk for long when they are merged
         merged = in_own_process("merge", folder, results, shards)
         again = in_own_process("merge", folder, results, shards)
     assert (merged["results"], again["results"]) == (results, 0), "a merge takes in each result once"
