@@ -66,15 +66,17 @@ def compare_sizes(sizes: Sequence[int], workers: int, latency_ms: float, parent:
 
 def compare_workers(counts: Sequence[int], parent: Path | None) -> None:
     """Print a table of shards that differ in how many workers they have."""
-    print("| workers | at work at once | shard, most MB | kB a worker more |\n|---|---|---|---|")
+    print("| workers | at work at once | shard, most MB | kB a worker more | with files |\n|---|---|---|---|---|")
     before: tuple[int, int] | None = None
     for workers in counts:
         trials = workers * TRIALS_A_WORKER
         spent, stats = measure(trials, workers, SECONDS_A_TRIAL * 1000, parent)
-        most = max(memory.resident for memory in by_process(spent)["shard"])
+        looks = by_process(spent)["shard"]
+        most, resident = max(memory.own for memory in looks), max(memory.resident for memory in looks)
         more = f"{(most - before[1]) / (workers - before[0]) / 1e3:.0f}" if before else ""
         before = before or (workers, most)
-        print(f"| {workers:,} | {stats.most_in_flight:,} | {most / 1e6:.0f} | {more} |", flush=True)
+        told = [f"{workers:,}", f"{stats.most_in_flight:,}", f"{most / 1e6:.0f}", more, f"{resident / 1e6:.0f}"]
+        print(f"| {' | '.join(told)} |", flush=True)
 
 
 def main() -> None:
