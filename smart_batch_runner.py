@@ -134,7 +134,6 @@ class Shard:
     def serve(self) -> int:
         """Work until the end; return the exit code."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        collect_seldom()
         self._feed.send("ready")
         self._want()
         while not self._over():
@@ -405,6 +404,7 @@ def serve_supervisor(run_path: Path, number: int) -> int:
 
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
+    collect_seldom()
     run = open_run(run_path)
     order = ShardOrder.from_json(run.read_json(f"shards/{number:02d}/shard.json"))
     parent = Parent(sys.stdin.fileno(), sys.stdout.fileno(), silence_s=order.silence_s)

@@ -11,12 +11,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from stores.journal import Ending, read_endings
+from stores.journal import NOTHING, Ending, read_endings
 from stores.parts import CONVERSATION_FIELDS, GROUP_BYTES, ID, parse_rows, schema_of
 from stores.run_directory import RunDirectory
 from trials.rows import FIELDS, SHARED
 
-NOTHING = b"{}"
 OnDamage = Callable[[Path, int, str], None]
 
 
@@ -104,7 +103,7 @@ def _rows(rows: Sequence[bytes], shared: Sequence[bytes]) -> pa.Table:
     """Return rows as columns; what many of them share is read once."""
     places: dict[bytes, int] = {}
     which = [places.setdefault(text, len(places)) for text in shared]
-    if NOTHING in places:  # journals were once written so
+    if NOTHING in places:
         whole = [row if text == NOTHING else text[:-1] + b"," + row[1:] for row, text in zip(rows, shared, strict=True)]
         return parse_rows(whole, schema_of(FIELDS))
     own = parse_rows(rows, schema_of({name: kind for name, kind in FIELDS.items() if name not in SHARED}))

@@ -43,6 +43,9 @@ _VERSION = b'{"v":%d,' % SCHEMA_VERSION
 _VERSION_CRC = crc32(_VERSION)
 _NO_END = tuple(b'{"v":%d,"kind":"%b",' % (SCHEMA_VERSION, kind) for kind in (b"begun", b"completion"))
 
+NOTHING = b"{}"
+"""What is shared where a row has all its fields itself, as journals were once written."""
+
 T = TypeVar("T")
 OnDamage = Callable[[int, str], None]
 
@@ -138,7 +141,7 @@ def _cut(line: bytes, start: int) -> Ending | None:
         return None
     return Ending(
         row=line[start + len(b'"row":') : (said if shared < 0 else shared) + 1],
-        shared=b"{}" if shared < 0 else line[shared + len(b'},"shared":') : said + 1],
+        shared=NOTHING if shared < 0 else line[shared + len(b'},"shared":') : said + 1],
         conversation=line[said + len(b'},"conversation":') : detail + 1],
         detail=line[detail + len(b'],"detail":') : -_CRC_BYTES],
     )
